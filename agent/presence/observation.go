@@ -76,6 +76,7 @@ type Line struct {
 	Number    string
 	State     LineState
 	Held      bool         // confirmed, and on hold from here
+	Outgoing  bool         // this side called (RFC 4235 §4.1.2: initiator): early is dialling, not ringing
 	Elsewhere bool         // a shared line that is used on another device
 	Sites     []netip.Addr // where its dialogs' local targets are, if told (RFC 4235 §4.1.6)
 }

@@ -1,0 +1,197 @@
+package presence
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// DeviceInput is all that is known about one device.
+type DeviceInput struct {
+	Name  string
+	Owner Presentity
+	Own   []Observation // about the device itself
+	Lines []LineInput   // about the numbers on it, in the order of its keys
+}
+
+// LineInput is what call servers say about one number.
+type LineInput struct {
+	Number string
+	Shared bool // it is on more than one device
+	Seen   []Observation
+}
+
+// Misses is how many polls in a row must go unanswered before silence alone
+// means unreachable; with evidence of link or power, one is enough.
+const Misses = 3
+
+// Fuse makes one device of all that was seen of it. The time is when the
+// result may change by ageing alone; zero: never.
+func Fuse(in DeviceInput, now time.Time) (Device, time.Time) {
+	f := fusion{in: in, now: now, own: slices.Clone(in.Own)}
+	slices.SortFunc(f.own, newestFirst)
+	d := Device{Name: in.Name, Owner: in.Owner, State: StateUnknown, Freshness: NeverSeen}
+	f.describe(&d)
+	f.judge(&d)
+	return d, f.ageing()
+}
+
+type fusion struct {
+	in  DeviceInput
+	now time.Time
+	own []Observation // newest first
+}
+
+// newestFirst orders observations so that equal sets are always read alike.
+func newestFirst(a, b Observation) int {
+	return cmp.Or(b.Seen.Compare(a.Seen), cmp.Compare(a.Source, b.Source), cmp.Compare(a.Key().Subject, b.Key().Subject))
+}
+
+func (f *fusion) ageing() time.Time {
+	var next time.Time
+	for _, o := range f.in.Own {
+		next = sooner(next, o, f.now)
+	}
+	for _, l := range f.in.Lines {
+		for _, o := range l.Seen {
+			next = sooner(next, o, f.now)
+		}
+	}
+	return next
+}
+
+func sooner(next time.Time, o Observation, now time.Time) time.Time {
+	if o.TTL == Forever || !o.LiveAt(now) {
+		return next
+	}
+	return earlier(next, o.Seen.Add(o.TTL))
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// describe takes over what does not decide the state: the newest word on each.
+func (f *fusion) describe(d *Device) {
+	for _, o := range f.own {
+		if id := o.Identity; id != nil {
+			d.Identity = mergeIdentity(d.Identity, *id)
+		}
+		if d.Registration == nil {
+			d.Registration = o.Registration
+		}
+		if d.Power == nil {
+			d.Power = o.Power
+		}
+		if d.Messages == nil {
+			d.Messages = o.Messages
+		}
+		if d.Streams == nil && o.Streams != nil && o.LiveAt(f.now) {
+			d.Streams = o.Streams.List
+		}
+		if a := o.Abilities; a != nil && o.LiveAt(f.now) {
+			d.Abilities = d.Abilities.or(*a)
+		}
+	}
+	d.Port = f.port()
+}
+
+// port is where the device is plugged in: the place where a switch lists it
+// now, else the last one that did.
+func (f *fusion) port() *Port {
+	var last *Port
+	for _, o := range f.own {
+		if o.Port == nil {
+			continue
+		}
+		if o.Port.Neighbour && o.LiveAt(f.now) {
+			return o.Port
+		}
+		if last == nil {
+			last = o.Port
+		}
+	}
+	return last
+}
+
+func mergeIdentity(a, b Identity) Identity {
+	a.Model = cmp.Or(a.Model, b.Model)
+	a.Serial = cmp.Or(a.Serial, b.Serial)
+	a.Firmware = cmp.Or(a.Firmware, b.Firmware)
+	a.MAC = cmp.Or(a.MAC, b.MAC)
+	a.Description = cmp.Or(a.Description, b.Description)
+	if !a.Address.IsValid() {
+		a.Address = b.Address
+	}
+	if len(a.Lines) == 0 {
+		a.Lines = b.Lines
+	}
+	return a
+}
+
+func (a Abilities) or(b Abilities) Abilities {
+	return Abilities{a.Audio || b.Audio, a.Video || b.Video, a.IM || b.IM, a.WebCollaboration || b.WebCollaboration}
+}
+
+// judge decides the state. Calls come first, since only they say what a person
+// does; evidence that the device is dark overrules them where no call server
+// vouches for the call.
+func (f *fusion) judge(d *Device) {
+	calls := f.calls()
+	d.Lines = calls.lines
+	dark := f.dark(calls)
+	switch {
+	case dark.state != "":
+		d.State, d.Diagnosis, d.Freshness, d.AsOf = dark.state, dark.why, Live, dark.seen
+		d.Because = append(dark.because, calls.because...)
+	case calls.state != "" && calls.live:
+		d.State, d.Freshness, d.AsOf = calls.state, Live, calls.seen
+		d.Because = append(calls.because, dark.because...)
+	case calls.state != "":
+		d.State, d.Freshness, d.AsOf = calls.state, LastKnown, calls.seen
+		d.Because = append(calls.because, dark.because...)
+	default:
+		d.Because = dark.because
+		f.unseen(d)
+	}
+	if d.Diagnosis == "" {
+		d.Diagnosis = dark.hint
+	}
+	if d.Diagnosis == "" && d.State == StateUnknown {
+		d.Diagnosis = f.whyUnknown(d)
+	}
+}
+
+// unseen dates a state that nothing decides.
+func (f *fusion) unseen(d *Device) {
+	for _, o := range f.own {
+		switch {
+		case o.TTL == Forever: // configured, which is not seen
+		case o.LiveAt(f.now):
+			d.Freshness, d.AsOf = Live, o.Seen
+			return
+		case d.Freshness == NeverSeen:
+			d.Freshness, d.AsOf = LastKnown, o.Seen
+		}
+	}
+}
+
+func (f *fusion) whyUnknown(d *Device) string {
+	switch {
+	case d.Freshness == NeverSeen:
+		return "not seen yet by any poll"
+	case d.Freshness == LastKnown:
+		return "no source has told of it for " + Age(f.now.Sub(d.AsOf))
+	case d.Port != nil:
+		return fmt.Sprintf("plugged in at %s, and no source tells of its calls", d.Port)
+	}
+	return "no source tells of its calls"
+}
+
+// String is the port as an administrator names it.
+func (p *Port) String() string { return strings.TrimSpace(p.Switch + " " + p.Name) }
