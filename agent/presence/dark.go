@@ -32,7 +32,7 @@ func (f *fusion) dark(calls verdict) darkness {
 		if calls.exact && calls.live && calls.state != Idle && f.portUp() {
 			return darkness{because: silent, hint: "on a call, and its web page does not answer"}
 		}
-		return f.deaf(misses, silent)
+		return f.deaf(silent)
 	case misses > 0:
 		d := f.registered(calls)
 		d.because = append(silent, d.because...)
@@ -63,8 +63,11 @@ func (f *fusion) silence() (misses int, because []Evidence) {
 		}
 		if o.Reach.Misses > 0 {
 			misses = max(misses, o.Reach.Misses)
-			says := fmt.Sprintf("%s no answer to %d polls in a row", f.in.Name, o.Reach.Misses)
-			because = append(because, Evidence{o.Source, says, o.Seen, true})
+			says := " missed a poll"
+			if o.Reach.Misses >= Misses { // no number beyond this: it would be news with each poll
+				says = " silent"
+			}
+			because = append(because, Evidence{o.Source, f.in.Name + says, o.Seen, true})
 		}
 	}
 	return misses, because
@@ -143,8 +146,8 @@ func portText(o Observation) string {
 	return s
 }
 
-func (f *fusion) deaf(misses int, silent []Evidence) darkness {
-	d := darkness{state: Unreachable, because: silent, why: fmt.Sprintf("has not answered the last %d polls", misses)}
+func (f *fusion) deaf(silent []Evidence) darkness {
+	d := darkness{state: Unreachable, because: silent, why: "answers no poll"}
 	for _, e := range silent {
 		if e.Seen.After(d.seen) {
 			d.seen = e.Seen

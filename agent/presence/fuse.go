@@ -186,7 +186,7 @@ func (f *fusion) whyUnknown(d *Device) string {
 	case d.Freshness == NeverSeen:
 		return "not seen yet by any poll"
 	case d.Freshness == LastKnown:
-		return "no source has told of it for " + Age(f.now.Sub(d.AsOf))
+		return "no source tells of it any more"
 	case d.Port != nil:
 		return fmt.Sprintf("plugged in at %s, and no source tells of its calls", d.Port)
 	}
