@@ -1,0 +1,164 @@
+package access
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+// A Drawer keeps bytes by key. Put and Delete are on disk when they return;
+// PutSoft may wait for the next commit.
+type Drawer interface {
+	Put(ctx context.Context, key string, value []byte) error
+	PutSoft(ctx context.Context, key string, value []byte) error
+	Delete(ctx context.Context, key string) error
+	Each(prefix string, f func(key string, value []byte) error) error
+}
+
+// Config is what a book needs. Now and Cost have defaults.
+type Config struct {
+	Drawer Drawer
+	Now    func() time.Time
+	Cost   int // of bcrypt
+}
+
+// A Book holds tokens, users and sessions. It is safe for concurrent use.
+type Book struct {
+	drawer Drawer
+	now    func() time.Time
+	cost   int
+	decoy  []byte        // the hash that an unknown user's password is compared with
+	bcrypt chan struct{} // how many hashes may be worked on at once
+	brake  *brake
+
+	changes sync.Mutex // one change of an account at a time; held while it goes to disk
+
+	mu       sync.RWMutex // guards the maps; never held while waiting
+	tokens   map[string]*tokenRecord
+	byHash   map[hash]*tokenRecord
+	users    map[string]*userRecord
+	sessions map[hash]*session
+}
+
+type hash [sha256.Size]byte
+
+// Keys in the drawer.
+const (
+	tokenKey   = "token/"
+	userKey    = "user/"
+	sessionKey = "session/"
+)
+
+// hashers bounds the processor time that strangers can make us spend on
+// passwords: one bcrypt takes a branch box some hundred milliseconds.
+const hashers = 2
+
+// New reads the book from its drawer.
+func New(c Config) (*Book, error) {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Cost == 0 {
+		c.Cost = bcrypt.DefaultCost
+	}
+	decoy, err := bcrypt.GenerateFromPassword([]byte(rand.Text()), c.Cost)
+	if err != nil {
+		return nil, fmt.Errorf("access: %w", err)
+	}
+	b := &Book{
+		drawer: c.Drawer, now: c.Now, cost: c.Cost, decoy: decoy,
+		bcrypt: make(chan struct{}, hashers), brake: newBrake(c.Now),
+		tokens: map[string]*tokenRecord{}, byHash: map[hash]*tokenRecord{},
+		users: map[string]*userRecord{}, sessions: map[hash]*session{},
+	}
+	if err := b.load(); err != nil {
+		return nil, fmt.Errorf("access: %w", err)
+	}
+	return b, nil
+}
+
+func (b *Book) load() error {
+	err := b.drawer.Each(tokenKey, func(key string, value []byte) error {
+		t := new(tokenRecord)
+		if err := json.Unmarshal(value, t); err != nil {
+			return fmt.Errorf("record %q: %w", key, err)
+		}
+		h, err := parseHash(t.Hash)
+		if err != nil {
+			return fmt.Errorf("record %q: %w", key, err)
+		}
+		b.tokens[t.ID], b.byHash[h] = t, t
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = b.drawer.Each(userKey, func(key string, value []byte) error {
+		u := new(userRecord)
+		if err := json.Unmarshal(value, u); err != nil {
+			return fmt.Errorf("record %q: %w", key, err)
+		}
+		b.users[u.Name] = u
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return b.drawer.Each(sessionKey, b.loadSession)
+}
+
+// HasAccounts reports whether anybody could sign in: a user or a token exists.
+func (b *Book) HasAccounts() bool {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return len(b.users) > 0 || len(b.tokens) > 0
+}
+
+// newSecret makes 32 random bytes as text, and the hash under which they are kept.
+func newSecret(prefix string) (string, hash) {
+	var raw [32]byte
+	_, _ = rand.Read(raw[:]) // it cannot fail; crypto/rand ends the program rather
+	secret := prefix + encoding.EncodeToString(raw[:])
+	return secret, sha256.Sum256([]byte(secret))
+}
+
+func newID() string {
+	var raw [6]byte
+	_, _ = rand.Read(raw[:])
+	return hex.EncodeToString(raw[:])
+}
+
+func parseHash(s string) (h hash, err error) {
+	n, err := hex.Decode(h[:], []byte(s))
+	if err != nil || n != len(h) || len(s) != 2*len(h) {
+		return h, fmt.Errorf("a hash of %d characters", len(s))
+	}
+	return h, nil
+}
+
+func (b *Book) put(ctx context.Context, key string, v any) error {
+	value, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return b.drawer.Put(ctx, key, value)
+}
+
+func (b *Book) putSoft(ctx context.Context, key string, v any) error {
+	value, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return b.drawer.PutSoft(ctx, key, value)
+}
+
+// bearer reports whether secret can be a token at all.
+func bearer(secret string) bool { return strings.HasPrefix(secret, TokenPrefix) && len(secret) < 128 }
