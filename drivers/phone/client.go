@@ -1,0 +1,313 @@
+package phone
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"pilotlight/agent/presence"
+)
+
+// maxHead bounds the header of an answer.
+const maxHead = 16 << 10
+
+// A session is the one connection to one phone during one sweep. A phone's
+// web server is tiny: some take one connection at a time, so requests follow
+// each other, and the connection is closed when the sweep ends. It starts no
+// goroutine. (net/http's client would keep two per idle connection, and dial
+// on behind a request that was given up.)
+type session struct {
+	phone   Phone
+	timeout time.Duration // of one request, from dialling to the last byte
+	pins    *pins
+
+	scheme, authority string // where requests go; a redirect may have moved it
+	conn              net.Conn
+	limit             *io.LimitedReader // under reader: what the answer may still cost
+	reader            *bufio.Reader
+	reused            bool       // the connection has carried an answer
+	remote            netip.Addr // whom we really talked to
+}
+
+func newSession(p Phone, timeout time.Duration, pins *pins) *session {
+	return &session{phone: p, timeout: timeout, pins: pins, scheme: p.WebScheme,
+		authority: net.JoinHostPort(p.Address, strconv.Itoa(p.WebPort))}
+}
+
+// An answer is one page as it came over the wire, and what it cost.
+type answer struct {
+	Path        string
+	Status      int
+	Server      string // the banner
+	ContentType string
+	Body        []byte
+	Took        time.Duration
+}
+
+// get fetches one page; a redirect inside the phone is followed once.
+func (s *session) get(ctx context.Context, path string) (answer, error) {
+	began := time.Now()
+	ctx, cancel := context.WithDeadline(ctx, began.Add(s.timeout))
+	defer cancel()
+	a, to, err := s.ask(ctx, path)
+	if err == nil && to != "" {
+		if err = s.follow(path, to); err == nil {
+			next, _ := url.Parse(to) // follow has parsed it before
+			if a, to, err = s.ask(ctx, requestPath(next, path)); err == nil && to != "" {
+				s.close()
+				err = garbled(path, "redirects twice")
+			}
+		}
+	}
+	a.Path, a.Took = path, time.Since(began)
+	if err != nil {
+		if f, ok := errors.AsType[*Fault](err); ok {
+			f.Page = path
+		}
+		return a, err
+	}
+	return a, s.judge(a)
+}
+
+// judge says what a status other than 200 means.
+func (s *session) judge(a answer) error {
+	switch {
+	case a.Status == http.StatusOK:
+		return nil
+	case a.Status == http.StatusUnauthorized || a.Status == http.StatusForbidden:
+		return &Fault{Reach: presence.Refused, Page: a.Path, Detail: adviceAuth, Missing: true}
+	case a.Status >= 400 && a.Status < 500, a.Status == http.StatusNotImplemented:
+		return &Fault{Reach: presence.Garbled, Page: a.Path, Detail: fmt.Sprintf("has no such page (HTTP %d)", a.Status), Missing: true}
+	}
+	return garbled(a.Path, "answers HTTP %d", a.Status)
+}
+
+// follow moves the session to where a redirect points, if that is the same host.
+func (s *session) follow(path, to string) error {
+	s.close()
+	host, _, err := net.SplitHostPort(s.authority)
+	if err != nil {
+		return garbled(path, "redirects to an address that cannot be read")
+	}
+	u, err := url.Parse(to)
+	switch {
+	case err != nil:
+		return garbled(path, "redirects to an address that cannot be read")
+	case u.Host == "" && u.Scheme == "":
+		return nil // a path of its own
+	case u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https":
+		return garbled(path, "redirects to a %s address: not followed", clip(u.Scheme, 12))
+	case !strings.EqualFold(u.Hostname(), host):
+		return garbled(path, "redirects to another host (%s): not followed", clip(u.Host, 60))
+	}
+	if u.Scheme != "" {
+		s.scheme = u.Scheme
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[s.scheme]
+	}
+	s.authority = net.JoinHostPort(host, port)
+	return nil
+}
+
+func requestPath(u *url.URL, asked string) string {
+	if p := u.RequestURI(); strings.HasPrefix(p, "/") {
+		return p
+	}
+	return asked
+}
+
+// ask makes one exchange, on a fresh connection when the phone had closed the
+// kept one without saying so (RFC 9112 §9.3.1: a GET may then be sent again).
+func (s *session) ask(ctx context.Context, path string) (answer, string, error) {
+	a, to, at, err := s.exchange(ctx, path)
+	if err != nil && at == asked && s.reused && isCut(err) && ctx.Err() == nil {
+		s.close()
+		a, to, at, err = s.exchange(ctx, path)
+	}
+	if err == nil {
+		return a, to, nil
+	}
+	s.close()
+	if f, ok := errors.AsType[*Fault](err); ok {
+		return a, "", f
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return a, "", ctx.Err()
+	}
+	return a, "", faultOf(at, path, err)
+}
+
+func (s *session) exchange(ctx context.Context, path string) (a answer, to string, at stage, err error) {
+	if err := s.dial(ctx); err != nil {
+		return a, "", dialling, err
+	}
+	deadline, _ := ctx.Deadline()
+	if err := s.conn.SetDeadline(deadline); err != nil {
+		return a, "", dialling, err
+	}
+	conn := s.conn
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer func() {
+		if !stop() { // it may strike late: this connection carries nothing more
+			s.close()
+		}
+	}()
+	s.limit.N = maxHead + maxBody
+	if _, err := io.WriteString(s.conn, s.request(path)); err != nil {
+		return a, "", asked, err
+	}
+	resp, err := http.ReadResponse(s.reader, &http.Request{Method: http.MethodGet})
+	if err != nil {
+		return a, "", s.reached(), s.overlong(err)
+	}
+	defer resp.Body.Close()
+	a = answer{Status: resp.StatusCode, Server: resp.Header.Get("Server"), ContentType: resp.Header.Get("Content-Type")}
+	if a.Status >= 300 && a.Status < 400 && resp.Header.Get("Location") != "" {
+		return a, resp.Header.Get("Location"), reading, nil
+	}
+	a.Body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	switch {
+	case len(a.Body) > maxBody:
+		return a, "", reading, garbled(path, "sends %s", errTooLong)
+	case err != nil:
+		return a, "", reading, s.overlong(err)
+	}
+	if resp.Close || s.reader.Buffered() > 0 || a.Status != http.StatusOK {
+		s.close()
+	}
+	s.reused = true
+	return a, "", reading, nil
+}
+
+// overlong tells an answer that hit our own limit from one that was cut.
+func (s *session) overlong(err error) error {
+	if s.limit.N <= 0 {
+		return garbled("", "sends %s", errTooLong)
+	}
+	return err
+}
+
+// reached is how far an answer had come that could not be read.
+func (s *session) reached() stage {
+	if s.limit.N < maxHead+maxBody {
+		return reading
+	}
+	return asked
+}
+
+func (s *session) request(path string) string {
+	host := s.authority
+	if h, port, err := net.SplitHostPort(host); err == nil && (s.scheme == "http" && port == "80" || s.scheme == "https" && port == "443") {
+		if host = h; strings.Contains(h, ":") {
+			host = "[" + h + "]"
+		}
+	}
+	return "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: pilotlight\r\nAccept: text/xml, application/xml\r\n\r\n"
+}
+
+// dial opens the connection unless it is open already.
+func (s *session) dial(ctx context.Context) error {
+	if s.conn != nil {
+		return nil
+	}
+	s.reused = false
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", s.authority)
+	if err != nil {
+		return err
+	}
+	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		s.remote = a.AddrPort().Addr().Unmap()
+	}
+	if s.scheme == "https" {
+		if conn, err = s.secure(ctx, conn); err != nil {
+			return err
+		}
+	}
+	s.conn = conn
+	s.limit = &io.LimitedReader{R: conn, N: maxHead + maxBody}
+	s.reader = bufio.NewReaderSize(s.limit, 4096)
+	return nil
+}
+
+// secure speaks TLS with the phone. Its certificate is its own (MIC) or one of
+// Unified CM's (LSC), which no public authority signed: the first key that it
+// shows is kept, and another one later is refused. Old versions and ciphers are
+// taken, since what is read is shown to anybody who asks, and none of ours is sent.
+func (s *session) secure(ctx context.Context, plain net.Conn) (net.Conn, error) {
+	config := &tls.Config{
+		MinVersion:         tls.VersionTLS10,
+		CipherSuites:       phoneCiphers(),
+		InsecureSkipVerify: true, // VerifyConnection decides
+		VerifyConnection: func(cs tls.ConnectionState) error {
+			return s.pins.check(s.phone.Name, cs.PeerCertificates)
+		},
+	}
+	conn := tls.Client(plain, config)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = plain.Close()
+		if f, ok := errors.AsType[*Fault](err); ok {
+			return nil, f
+		}
+		if isTimeout(err) || errors.Is(err, context.Canceled) {
+			return nil, err
+		}
+		return nil, &Fault{Reach: presence.Garbled, Detail: "no TLS could be agreed with it", Err: err}
+	}
+	return conn, nil
+}
+
+// phoneCiphers adds the RSA key exchange, the only one of 7900 phones.
+func phoneCiphers() []uint16 {
+	var ids []uint16
+	for _, c := range tls.CipherSuites() {
+		ids = append(ids, c.ID)
+	}
+	return append(ids, tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_AES_256_CBC_SHA,
+		tls.TLS_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_RSA_WITH_AES_256_GCM_SHA384)
+}
+
+func (s *session) close() {
+	if s.conn != nil {
+		_ = s.conn.Close()
+		s.conn = nil
+	}
+}
+
+// pins remembers the key of each phone's certificate, for as long as the agent runs.
+type pins struct {
+	mu   sync.Mutex
+	keys map[string][sha256.Size]byte
+}
+
+func (p *pins) check(name string, chain []*x509.Certificate) error {
+	if len(chain) == 0 {
+		return garbled("", "shows no certificate")
+	}
+	key := sha256.Sum256(chain[0].RawSubjectPublicKeyInfo)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	was, known := p.keys[name]
+	switch {
+	case !known:
+		p.keys[name] = key
+	case was != key:
+		return garbled("", "shows another certificate than before: if the phone was replaced or its LSC renewed, restart the agent")
+	}
+	return nil
+}

@@ -1,0 +1,124 @@
+package phone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+
+	"pilotlight/agent/presence"
+)
+
+// A Fault is why a phone could not be read, and what that proves of it.
+type Fault struct {
+	// Reach is what it says of the phone's reachability; empty when the trouble
+	// is ours (no file descriptor, no such name), which says nothing.
+	Reach   presence.ReachOutcome
+	Page    string // the path that was asked for
+	Detail  string // a sentence for the administrator, the same for the same trouble
+	Missing bool   // the phone answers, and has no such page
+	Err     error
+}
+
+// Error is one line for a log.
+func (f *Fault) Error() string {
+	s := f.Detail
+	if f.Page != "" {
+		s = f.Page + ": " + s
+	}
+	if f.Err != nil {
+		s += ": " + f.Err.Error()
+	}
+	return s
+}
+
+// Unwrap gives the cause.
+func (f *Fault) Unwrap() error { return f.Err }
+
+// Outcome is the class of the poll in the metrics.
+func (f *Fault) Outcome() string {
+	switch f.Reach {
+	case presence.Silent:
+		return "timeout"
+	case presence.Refused, presence.Garbled:
+		return string(f.Reach)
+	}
+	return "error"
+}
+
+// Sentences that say what to do.
+const (
+	adviceWebOff = "refuses web connections: Web Access is Disabled: set it to Read Only on the phone's page in Unified CM"
+	adviceAuth   = "asks for a password for its pages: set Web Access to Read Only on the phone's page in Unified CM"
+	adviceMoved  = "its address answers for another phone"
+)
+
+// A stage is how far an exchange had come when it failed.
+type stage int
+
+const (
+	dialling stage = iota // no connection yet
+	asked                 // connected, not a byte of an answer
+	reading               // the answer had begun
+)
+
+// faultOf classifies a failed exchange. What the phone's own IP stack or web
+// server said proves that it lives; only silence is a miss; and what failed on
+// this side proves nothing.
+func faultOf(at stage, page string, err error) *Fault {
+	f := &Fault{Page: page, Err: err}
+	switch {
+	case errors.Is(err, context.Canceled):
+		f.Detail = "given up"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		f.Reach, f.Detail = presence.Refused, adviceWebOff
+	case isTimeout(err) && at == reading:
+		f.Reach, f.Detail = presence.Garbled, "began to answer and did not end in time"
+	case isTimeout(err) && at == asked:
+		f.Reach, f.Detail = presence.Silent, "takes the connection and answers nothing"
+	case isTimeout(err), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.EHOSTDOWN):
+		f.Reach, f.Detail = presence.Silent, "does not answer"
+	case at == dialling && isOurs(err):
+		f.Detail = "could not be asked"
+	case at == reading && isCut(err):
+		f.Reach, f.Detail = presence.Garbled, "sent half a page"
+	case isCut(err):
+		f.Reach, f.Detail = presence.Garbled, "closes the connection without an answer"
+	default:
+		f.Reach, f.Detail = presence.Garbled, "answers, and not sense"
+	}
+	return f
+}
+
+func isTimeout(err error) bool {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT) {
+		return true
+	}
+	n, ok := errors.AsType[net.Error](err)
+	return ok && n.Timeout()
+}
+
+// isOurs reports trouble of this machine: names, routes, descriptors, ports.
+func isOurs(err error) bool {
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
+		return true
+	}
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL,
+		syscall.ENETUNREACH, syscall.ENETDOWN, syscall.EACCES, syscall.EPERM, syscall.EAFNOSUPPORT, syscall.EINVAL} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+func isCut(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+func garbled(page string, format string, args ...any) *Fault {
+	return &Fault{Reach: presence.Garbled, Page: page, Detail: fmt.Sprintf(format, args...)}
+}
