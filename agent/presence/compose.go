@@ -28,6 +28,7 @@ type Input struct {
 // alone; zero: never.
 func Compose(in Input, now time.Time) (Document, time.Time) {
 	d := Document{Of: in.Of, Kind: in.Kind, Name: in.Name}
+	in.Devices = slices.SortedFunc(slices.Values(in.Devices), func(a, b Device) int { return cmp.Compare(a.Name, b.Name) })
 	c := composer{in: in, now: now}
 	words := c.words()
 	slices.SortStableFunc(words, compareWords)
@@ -252,9 +253,7 @@ func (c *composer) say(d *Document, best word) {
 
 // devices lists what belongs to the presentity, and what can reach it there.
 func (c *composer) devices(d *Document) {
-	sorted := slices.Clone(c.in.Devices)
-	slices.SortFunc(sorted, func(a, b Device) int { return cmp.Compare(a.Name, b.Name) })
-	for _, dev := range sorted {
+	for _, dev := range c.in.Devices {
 		d.Devices = append(d.Devices, DeviceView{dev.Name, dev.State, dev.Lines, dev.Freshness, dev.Identity.Address})
 		if dev.Freshness == Live && !dev.State.Dark() {
 			d.Capabilities.Abilities = d.Capabilities.or(dev.Abilities)

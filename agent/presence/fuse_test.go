@@ -1,0 +1,136 @@
+package presence_test
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	. "pilotlight/agent/presence"
+)
+
+const sep = "SEP0011AABBCCDD"
+
+// Shorthands for what a source saw, ago before noon.
+func saw(source string, ago time.Duration, f Facts) Observation {
+	return Observation{Source: source, Device: sep, Seen: noon.Add(-ago), TTL: time.Minute, Facts: f}
+}
+
+func web(active bool, f Facts) Observation {
+	f.Calls = &Calls{Lines: []Line{{Number: "1001", State: LineIdle}}}
+	if active {
+		f.Calls.Lines[0].State = LineConfirmed
+	}
+	f.Reach = &Reach{Outcome: Answered, Via: "web"}
+	return saw("phone/web", 2*time.Second, f)
+}
+
+func missed(n int) Observation {
+	return saw("phone/reach", time.Second, Facts{Reach: &Reach{Outcome: Silent, Misses: n, Via: "web"}})
+}
+
+func port(up, neighbour bool, power PowerState) Observation {
+	return saw("lan/sw1", time.Second, Facts{
+		Port:  &Port{Switch: "sw1", Name: "Gi1/0/3", LinkUp: up, LinkKnown: true, Neighbour: neighbour},
+		Power: &Power{State: power},
+	})
+}
+
+func dialog(l Line) LineInput {
+	return LineInput{Number: "1001", Seen: []Observation{{Source: "dialog/pbx", Of: "sip:1001@example.com", Seen: noon, TTL: time.Hour,
+		Facts: Facts{Calls: &Calls{Exact: true, Lines: []Line{l}}}}}}
+}
+
+var registered = Facts{Registration: &Registration{Registered: true, Server: "10.0.0.5"}}
+
+func TestFuse(t *testing.T) {
+	here := netip.MustParseAddr("10.1.1.20")
+	at := saw("config", 0, Facts{Identity: &Identity{Address: here}})
+	old := func(o Observation) Observation { o.Seen = noon.Add(-time.Hour); return o }
+	shared := func(l Line) LineInput { in := dialog(l); in.Shared = true; return in }
+	for _, tc := range []struct {
+		name  string
+		own   []Observation
+		lines []LineInput
+		state DeviceState
+		fresh Freshness
+		says  string // part of the diagnosis
+	}{
+		{"never seen", nil, nil, StateUnknown, NeverSeen, "not seen yet"},
+		{"no audio flows", []Observation{web(false, registered)}, nil, Idle, Live, ""},
+		{"audio flows", []Observation{web(true, registered)}, nil, InUse, Live, ""},
+		{"nobody asked for an hour", []Observation{old(web(true, registered))}, nil, InUse, LastKnown, ""},
+		{"rings, which streams cannot see", []Observation{web(false, registered)}, []LineInput{dialog(Line{State: LineEarly})}, Ringing, Live, ""},
+		{"dialling", []Observation{web(false, registered)}, []LineInput{dialog(Line{State: LineEarly, Outgoing: true})}, InUse, Live, ""},
+		{"on hold", []Observation{web(false, registered)}, []LineInput{dialog(Line{State: LineConfirmed, Held: true})}, OnHold, Live, ""},
+		{"a page is no call", []Observation{web(true, registered)}, []LineInput{dialog(Line{State: LineIdle})}, Idle, Live, ""},
+		{"a shared line used elsewhere", []Observation{web(false, registered)}, []LineInput{shared(Line{State: LineConfirmed})}, Idle, Live, ""},
+		{"a shared line used here", []Observation{web(false, registered), at}, []LineInput{shared(Line{State: LineConfirmed, Sites: []netip.Addr{here}})}, InUse, Live, ""},
+		{"two lines, one told by a call server", []Observation{web(true, registered)}, []LineInput{dialog(Line{State: LineIdle}), {Number: "1002"}}, InUse, Live, ""},
+		{"one missed poll", []Observation{web(false, registered), missed(1)}, nil, Idle, Live, ""},
+		{"three missed polls", []Observation{web(false, registered), missed(3)}, nil, Unreachable, Live, "answers no poll"},
+		{"three missed polls, linked", []Observation{web(false, registered), missed(3), port(true, true, PowerDelivering)}, nil, Unreachable, Live, "has link: hung"},
+		{"one missed poll and a dead port", []Observation{web(false, registered), missed(1), port(false, false, PowerDelivering)}, nil, Unreachable, Live, "sw1 Gi1/0/3 has no link"},
+		{"one missed poll, no link, no power", []Observation{web(false, registered), missed(1), port(false, false, PowerSearching)}, nil, Unpowered, Live, "delivers no power"},
+		{"no link, but it answers", []Observation{web(false, registered), port(false, false, PowerSearching)}, nil, Idle, Live, ""},
+		{"moved to another port", []Observation{web(false, registered), missed(1), port(false, false, PowerSearching),
+			saw("lan/sw2", time.Second, Facts{Port: &Port{Switch: "sw2", Name: "Gi2/0/9", LinkUp: true, LinkKnown: true, Neighbour: true}})}, nil, Idle, Live, ""},
+		{"never reached, no link", []Observation{port(false, false, PowerSearching)}, nil, Unpowered, Live, "delivers no power"},
+		{"never reached, linked", []Observation{port(true, true, PowerDelivering)}, nil, StateUnknown, Live, "plugged in at sw1 Gi1/0/3"},
+		{"port switched off", []Observation{missed(1), saw("lan/sw1", 0, Facts{Port: &Port{Switch: "sw1", Name: "Gi1/0/3", LinkKnown: true, AdminDown: true}})}, nil, Unreachable, Live, "switched off"},
+		{"web access off", []Observation{saw("phone/web", 0, Facts{Reach: &Reach{Outcome: Refused, Via: "web", Detail: "web access is off"}}), port(true, true, PowerDelivering)}, nil, StateUnknown, Live, "web access is off"},
+		{"web access off, the call server knows", []Observation{saw("phone/web", 0, Facts{Reach: &Reach{Outcome: Refused, Via: "web", Detail: "web access is off"}})}, []LineInput{dialog(Line{State: LineConfirmed})}, InUse, Live, "web access is off"},
+		{"registered nowhere", []Observation{web(false, Facts{Registration: &Registration{}})}, nil, Unregistered, Live, "no call server"},
+		{"registered nowhere, and on a call", []Observation{web(true, Facts{Registration: &Registration{}})}, nil, InUse, Live, "registered with no call server"},
+		{"on the survivable router", []Observation{web(false, Facts{Registration: &Registration{Registered: true, Server: "10.1.1.1", Survivable: true}})}, nil, Idle, Live, "survivable"},
+		{"its web page hangs during a call", []Observation{missed(3), port(true, true, PowerDelivering)}, []LineInput{dialog(Line{State: LineConfirmed})}, InUse, Live, "does not answer"},
+		{"unplugged during a call", []Observation{missed(1), port(false, false, PowerSearching)}, []LineInput{dialog(Line{State: LineConfirmed})}, Unpowered, Live, "no link"},
+		{"half a page", []Observation{saw("phone/web", 0, Facts{Reach: &Reach{Outcome: Garbled, Via: "web", Detail: "half a page"}})}, nil, StateUnknown, Live, "half a page"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			in := DeviceInput{Name: sep, Own: tc.own, Lines: tc.lines}
+			d, _ := Fuse(in, noon)
+			if d.State != tc.state || d.Freshness != tc.fresh || !strings.Contains(d.Diagnosis, tc.says) || tc.says == "" && d.Diagnosis != "" {
+				t.Errorf("%s %s %q, want %s %s %q", d.State, d.Freshness, d.Diagnosis, tc.state, tc.fresh, tc.says)
+			}
+			if len(tc.own) > 0 && len(d.Because) == 0 {
+				t.Error("no because")
+			}
+			slices.Reverse(in.Own)
+			if again, _ := Fuse(in, noon); !SameDevice(d, again) {
+				t.Errorf("the order of arrival shows:\n%+v\n%+v", d, again)
+			}
+		})
+	}
+}
+
+func TestFuseTellsWhenItAges(t *testing.T) {
+	in := DeviceInput{Name: sep, Own: []Observation{web(true, registered), missed(1)}}
+	_, next := Fuse(in, noon)
+	if want := noon.Add(58 * time.Second); !next.Equal(want) {
+		t.Errorf("next change %v, want %v", next, want)
+	}
+	if d, _ := Fuse(in, next); d.Freshness != LastKnown {
+		t.Errorf("then: %s", d.Freshness)
+	}
+	in.Own = []Observation{{Source: "config", Device: sep, Seen: noon, TTL: Forever}}
+	if _, next := Fuse(in, noon); !next.IsZero() {
+		t.Errorf("configuration ages at %v", next)
+	}
+}
+
+func TestFuseMergesWhatSourcesKnow(t *testing.T) {
+	d, _ := Fuse(DeviceInput{Name: sep, Own: []Observation{
+		saw("phone/web", time.Second, Facts{Identity: &Identity{Model: "CP-8841", Serial: "FCH1"}, Abilities: &Abilities{Audio: true}}),
+		saw("lan/sw1", 2*time.Second, Facts{Identity: &Identity{Model: "Cisco IP Phone 8841", MAC: "0011AABBCCDD"}, Power: &Power{PowerDelivering, 6.3, true}}),
+		saw("phone/sip", time.Hour, Facts{Abilities: &Abilities{Video: true}}),
+	}}, noon)
+	want := Identity{Model: "CP-8841", Serial: "FCH1", MAC: "0011AABBCCDD"}
+	if !(d.Identity.Model == want.Model && d.Identity.Serial == want.Serial && d.Identity.MAC == want.MAC) || d.Power.Watts != 6.3 {
+		t.Errorf("%+v %+v", d.Identity, d.Power)
+	}
+	if d.Abilities != (Abilities{Audio: true}) {
+		t.Errorf("abilities nobody vouches for any more: %+v", d.Abilities)
+	}
+}
