@@ -1,0 +1,221 @@
+package sip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Config says where the endpoint listens and what it bears. Zero values mean
+// what is written behind them.
+type Config struct {
+	Listen          []string       // "udp:HOST:PORT", "tcp:HOST:PORT"; HOST is an address
+	Allow           []netip.Prefix // sources whose requests are read; empty: all
+	UserAgent       string         // "Pilotlight"
+	ReadBuffer      int            // of each UDP socket: 4 MiB, for bursts
+	Connections     int            // streams open at a time: 1024
+	Transactions    int            // server transactions at a time: 16384
+	Pending         int            // requests at handlers or waiting for one: 2048
+	Idle            time.Duration  // a stream without a message is closed: 15 min
+	Patience        time.Duration  // for the rest of a message, and for a write: 10 s
+	StatelessPerSec int            // answers without state a second: 500
+	Resolver        *net.Resolver  // of host names in targets
+}
+
+func (c Config) withDefaults() Config {
+	set := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	set(&c.ReadBuffer, 4<<20)
+	set(&c.Connections, 1024)
+	set(&c.Transactions, 16384)
+	set(&c.Pending, 2048)
+	set(&c.StatelessPerSec, 500)
+	if c.Idle == 0 {
+		c.Idle = 15 * time.Minute
+	}
+	if c.Patience == 0 {
+		c.Patience = 10 * time.Second
+	}
+	if c.UserAgent == "" {
+		c.UserAgent = "Pilotlight"
+	}
+	if c.Resolver == nil {
+		c.Resolver = net.DefaultResolver
+	}
+	return c
+}
+
+// Endpoint is the one SIP endpoint. Its methods are safe for concurrent use;
+// Run is for one caller at a time.
+type Endpoint struct {
+	cfg    Config
+	listen []listenAt
+	log    *slog.Logger
+	txLog  *slog.Logger // for sipgo
+	seed   maphash.Seed
+	count  *counters
+	claims claims
+	auth   challenges
+
+	// bind opens a datagram socket; a test puts a faulty one in its place.
+	bind func(ctx context.Context, network, addr string) (net.PacketConn, error)
+
+	mu      sync.Mutex
+	serving *serving      // nil at rest
+	ready   chan struct{} // closed while serving
+}
+
+type listenAt struct{ transport, addr string }
+
+// New checks the configuration and returns an endpoint at rest.
+func New(cfg Config, log *slog.Logger) (*Endpoint, error) {
+	e := &Endpoint{cfg: cfg.withDefaults(), log: log, txLog: newQuiet(log), seed: maphash.MakeSeed(),
+		count: newCounters(), ready: make(chan struct{})}
+	e.auth.known = map[string]*challenge{}
+	e.bind = func(ctx context.Context, network, addr string) (net.PacketConn, error) {
+		return new(net.ListenConfig).ListenPacket(ctx, network, addr)
+	}
+	if !oneLine(cfg.UserAgent) {
+		return nil, errors.New("sip: the user agent's name has line breaks")
+	}
+	if len(cfg.Listen) == 0 {
+		return nil, errors.New("sip: nothing to listen on: give at least one udp:HOST:PORT or tcp:HOST:PORT")
+	}
+	seen := map[listenAt]bool{}
+	for _, s := range cfg.Listen {
+		at, err := parseListen(s)
+		if err != nil {
+			return nil, err
+		}
+		if seen[at] && !strings.HasSuffix(at.addr, ":0") {
+			return nil, fmt.Errorf("sip: listen %q is there twice", s)
+		}
+		seen[at] = true
+		e.listen = append(e.listen, at)
+	}
+	return e, nil
+}
+
+func parseListen(s string) (listenAt, error) {
+	transport, addr, ok := strings.Cut(s, ":")
+	switch {
+	case !ok:
+		return listenAt{}, fmt.Errorf("sip: listen %q: want udp:HOST:PORT or tcp:HOST:PORT", s)
+	case transport == "tls":
+		return listenAt{}, fmt.Errorf("sip: listen %q: TLS is not built yet; want udp or tcp", s)
+	case transport != "udp" && transport != "tcp":
+		return listenAt{}, fmt.Errorf("sip: listen %q: unknown transport %q; want udp or tcp", s, transport)
+	}
+	at, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return listenAt{}, fmt.Errorf("sip: listen %q: want an address and a port, such as %s:10.0.0.2:5060", s, transport)
+	}
+	return listenAt{transport, at.String()}, nil
+}
+
+// Handle gives the requests of claim to h. A second claim to the same method
+// and event is an error, unless both say which Request-URIs they match.
+func (e *Endpoint) Handle(c Claim, h Handler) error { return e.claims.add(c, h) }
+
+// Stats counts what passed since New.
+func (e *Endpoint) Stats() Stats {
+	s := e.count.copy()
+	if now := e.now(); now != nil {
+		s.Connections, s.Server, s.Client, s.Lanes = now.sizes()
+	}
+	return s
+}
+
+// Run opens the sockets and serves until ctx is done. No goroutine and no
+// socket outlives it, and it can be run again.
+func (e *Endpoint) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s := newServing(ctx, e)
+	defer s.wait()
+	defer cancel()
+	if err := s.open(); err != nil {
+		s.close()
+		return err
+	}
+	e.mu.Lock()
+	if e.serving != nil {
+		e.mu.Unlock()
+		s.close()
+		return errors.New("sip: already running")
+	}
+	e.serving = s
+	close(e.ready)
+	e.mu.Unlock()
+	s.start()
+	<-ctx.Done()
+	e.mu.Lock()
+	e.serving, e.ready = nil, make(chan struct{})
+	e.mu.Unlock()
+	s.close()
+	return ctx.Err()
+}
+
+// Ready waits until the sockets are open.
+func (e *Endpoint) Ready(ctx context.Context) error {
+	_, err := e.running(ctx)
+	return err
+}
+
+func (e *Endpoint) running(ctx context.Context) (*serving, error) {
+	for {
+		e.mu.Lock()
+		s, ready := e.serving, e.ready
+		e.mu.Unlock()
+		if s != nil {
+			return s, nil
+		}
+		select {
+		case <-ready:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("sip: endpoint not running: %w", ctx.Err())
+		}
+	}
+}
+
+func (e *Endpoint) now() *serving {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.serving
+}
+
+// Addr is the first listening address of a transport ("udp", "tcp"); not valid
+// when there is none or the endpoint is at rest.
+func (e *Endpoint) Addr(transport string) netip.AddrPort {
+	if s := e.now(); s != nil {
+		for _, l := range s.listeners {
+			if l.transport == transport {
+				return l.addr
+			}
+		}
+	}
+	return netip.AddrPort{}
+}
+
+// allowed is the source filter.
+func (e *Endpoint) allowed(a netip.Addr) bool {
+	if len(e.cfg.Allow) == 0 {
+		return true
+	}
+	for _, p := range e.cfg.Allow {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,296 @@
+package sip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	siplib "github.com/emiago/sipgo/sip"
+)
+
+// serving is the endpoint between one call of Run and its end: its sockets,
+// streams, transactions and lanes. Whatever it starts, wait waits for.
+type serving struct {
+	e         *Endpoint
+	ctx       context.Context
+	wg        sync.WaitGroup
+	listeners []*listener
+	stateless gate // answers without state
+	complain  gate // our own warnings about strangers
+
+	mu      sync.Mutex
+	closed  bool
+	streams map[netip.AddrPort]*stream
+	open_   int // streams, also those not in the map any more
+	servers map[string]*serverTx
+	clients map[string]*clientTx
+	lanes   map[string]*lane
+	pending int // requests in lanes
+}
+
+// listener is one socket that listens.
+type listener struct {
+	transport string
+	addr      netip.AddrPort
+	packets   net.PacketConn // udp
+	accept    net.Listener   // tcp
+}
+
+func newServing(ctx context.Context, e *Endpoint) *serving {
+	return &serving{e: e, ctx: ctx,
+		stateless: gate{n: e.cfg.StatelessPerSec, interval: time.Second},
+		complain:  gate{n: quietBurst, interval: quietInterval},
+		streams:   map[netip.AddrPort]*stream{}, servers: map[string]*serverTx{},
+		clients: map[string]*clientTx{}, lanes: map[string]*lane{}}
+}
+
+func (s *serving) open() error {
+	for _, at := range s.e.listen {
+		l, err := s.bind(at)
+		if err != nil {
+			return fmt.Errorf("sip: listen %s:%s: %w", at.transport, at.addr, err)
+		}
+		s.listeners = append(s.listeners, l)
+	}
+	return nil
+}
+
+func (s *serving) bind(at listenAt) (*listener, error) {
+	l := &listener{transport: at.transport}
+	if at.transport == "tcp" {
+		cfg := net.ListenConfig{KeepAliveConfig: keepAlive}
+		ln, err := cfg.Listen(s.ctx, "tcp", at.addr)
+		if err != nil {
+			return nil, err
+		}
+		l.accept, l.addr = ln, addrPort(ln.Addr())
+		return l, nil
+	}
+	pc, err := s.e.bind(s.ctx, "udp", at.addr)
+	if err != nil {
+		return nil, err
+	}
+	l.packets, l.addr = pc, addrPort(pc.LocalAddr())
+	s.widen(pc, l.addr)
+	return l, nil
+}
+
+// widen asks for a receive buffer that holds a burst: one goroutine reads the
+// socket, so the buffer is the queue. The kernel grants at most net.core.rmem_max.
+func (s *serving) widen(pc net.PacketConn, at netip.AddrPort) {
+	udp, ok := pc.(*net.UDPConn)
+	if !ok {
+		return
+	}
+	err := udp.SetReadBuffer(s.e.cfg.ReadBuffer)
+	if got := readBuffer(udp); err != nil || got > 0 && got < s.e.cfg.ReadBuffer {
+		s.e.log.Info("sip: the kernel grants a smaller receive buffer than asked; bursts may be lost (net.core.rmem_max)",
+			"listen", at, "asked", s.e.cfg.ReadBuffer, "granted", got)
+	}
+}
+
+func (s *serving) start() {
+	for _, l := range s.listeners {
+		s.e.log.Info("sip: listening", "transport", l.transport, "listen", l.addr)
+		if l.accept != nil {
+			s.wg.Go(func() { s.acceptLoop(l) })
+		} else {
+			s.wg.Go(func() { s.packetLoop(l) })
+		}
+	}
+}
+
+// close ends what wait waits for.
+func (s *serving) close() {
+	s.mu.Lock()
+	s.closed = true
+	var txs []interface{ Terminate() }
+	for _, t := range s.servers {
+		txs = append(txs, t.tx)
+	}
+	for _, t := range s.clients {
+		txs = append(txs, t.tx)
+	}
+	var streams []*stream
+	for _, st := range s.streams {
+		streams = append(streams, st)
+	}
+	s.mu.Unlock()
+	for _, l := range s.listeners {
+		if l.accept != nil {
+			l.accept.Close()
+		} else {
+			l.packets.Close()
+		}
+	}
+	for _, tx := range txs {
+		tx.Terminate()
+	}
+	for _, st := range streams {
+		st.conn.Close()
+	}
+}
+
+func (s *serving) wait() { s.wg.Wait() }
+
+func (s *serving) sizes() (streams, servers, clients, lanes int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open_, len(s.servers), len(s.clients), len(s.lanes)
+}
+
+// packetLoop reads one UDP socket. A read error is counted and waited off: only
+// the closed socket ends the loop, or a single ICMP error would deafen the branch.
+func (s *serving) packetLoop(l *listener) {
+	buf := make([]byte, maxDatagram)
+	pause := time.Millisecond
+	for {
+		n, from, err := l.packets.ReadFrom(buf)
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) || s.ctx.Err() != nil {
+				return
+			}
+			s.e.count.readError()
+			s.warn("sip: read error, going on", "listen", l.addr, "err", err)
+			if !s.sleep(pause) {
+				return
+			}
+			pause = min(pause*2, time.Second)
+			continue
+		}
+		pause = time.Millisecond
+		s.e.count.datagram(n)
+		s.datagram(l, buf[:n], addrPort(from))
+	}
+}
+
+func (s *serving) datagram(l *listener, b []byte, source netip.AddrPort) {
+	if len(b) <= 4 {
+		return // CRLF keep-alive (RFC 5626 §3.5.1), which wants no answer here
+	}
+	if !sane(b) {
+		s.e.count.drop("rubbish")
+		return
+	}
+	// Responses come from wherever we sent requests to; their branch is the proof.
+	response := isResponse(b)
+	if !response && !s.e.allowed(source.Addr()) {
+		s.e.count.drop("source")
+		return
+	}
+	m, f := readDatagram(b)
+	s.message(m, f, arrival{at: time.Now(), source: source, transport: "udp", packets: l})
+}
+
+func isResponse(b []byte) bool { return b[0] == 'S' && string(b[:4]) == "SIP/" }
+
+// arrival is how a message came, and thereby how its answer goes.
+type arrival struct {
+	at        time.Time
+	source    netip.AddrPort
+	transport string
+	packets   *listener // udp
+	stream    *stream   // tcp
+}
+
+// back is the way for the response to a request with that topmost Via: over
+// the stream it came on, or by UDP as §18.2.2 says.
+func (s *serving) back(a arrival, v via) flow {
+	if a.stream != nil {
+		return a.stream.flow()
+	}
+	return flow{transport: "udp", local: a.packets.addr, remote: answerTo(v, a.source), write: a.packets.send}
+}
+
+func (l *listener) send(b []byte, to netip.AddrPort) error {
+	// Longer than the path's MTU goes in fragments: a response follows the
+	// request's transport whatever its length (§18.1.1 limits requests only).
+	_, err := l.packets.WriteTo(b, net.UDPAddrFromAddrPort(to))
+	return err
+}
+
+// message is the crossroads for what sockets read.
+func (s *serving) message(m *message, f *fault, a arrival) {
+	switch {
+	case m.status != 0:
+		if f != nil {
+			s.e.count.drop("response")
+			return
+		}
+		s.response(m, a)
+	case m.method == "":
+		s.e.count.drop("garbled")
+	default:
+		s.request(m, f, a)
+	}
+}
+
+// warn is for what strangers can cause: a few lines a minute.
+func (s *serving) warn(text string, args ...any) {
+	if ok, held := s.complain.pass(time.Now()); ok {
+		if held > 0 {
+			args = append(args, "suppressed", held)
+		}
+		s.e.log.Warn(text, args...)
+	}
+}
+
+// sleep waits, and reports whether there is a reason to go on.
+func (s *serving) sleep(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-s.ctx.Done():
+		return false
+	}
+}
+
+// addrPort is a, an IPv4 address as such.
+func addrPort(a net.Addr) netip.AddrPort {
+	var p netip.AddrPort
+	switch a := a.(type) {
+	case *net.UDPAddr:
+		p = a.AddrPort()
+	case *net.TCPAddr:
+		p = a.AddrPort()
+	}
+	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+}
+
+// flow is the way one transaction's messages take. It is a sipgo Connection
+// that knows its far end, so that sipgo need not resolve, pool or limit.
+type flow struct {
+	transport     string
+	local, remote netip.AddrPort
+	write         func([]byte, netip.AddrPort) error
+	// origin, when set, goes out as packet: a request is rendered once and its
+	// retransmissions are the same octets.
+	origin *siplib.Request
+	packet []byte
+}
+
+// WriteMsg implements sipgo's Connection.
+func (f flow) WriteMsg(msg siplib.Message) error {
+	if f.origin != nil && msg == siplib.Message(f.origin) {
+		return f.write(f.packet, f.remote)
+	}
+	return f.write([]byte(msg.String()), f.remote)
+}
+
+// LocalAddr implements sipgo's Connection.
+func (f flow) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(f.local) }
+
+// Ref implements sipgo's Connection; the sockets are not counted by reference.
+func (f flow) Ref(int) int { return 1 }
+
+// TryClose implements sipgo's Connection.
+func (f flow) TryClose() (int, error) { return 1, nil }
+
+// Close implements sipgo's Connection.
+func (f flow) Close() error { return nil }

@@ -1,0 +1,195 @@
+package sip
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// keepAlive finds a dead peer within two minutes.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 30 * time.Second, Count: 3}
+
+// stream is one TCP connection, accepted or dialled. One goroutine reads it;
+// writes take turns, each with a deadline, so that a peer that does not read
+// costs its own transactions only.
+type stream struct {
+	s      *serving
+	conn   net.Conn
+	local  netip.AddrPort
+	remote netip.AddrPort
+	mu     sync.Mutex // writes
+}
+
+// acceptLoop survives what accept says while the process is short of files.
+func (s *serving) acceptLoop(l *listener) {
+	pause := 5 * time.Millisecond
+	for {
+		conn, err := l.accept.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) || s.ctx.Err() != nil {
+				return
+			}
+			s.e.count.readError()
+			s.warn("sip: accept error, going on", "listen", l.addr, "err", err)
+			if !s.sleep(pause) {
+				return
+			}
+			pause = min(pause*2, time.Second)
+			continue
+		}
+		pause = 5 * time.Millisecond
+		source := addrPort(conn.RemoteAddr())
+		if !s.e.allowed(source.Addr()) {
+			s.e.count.drop("source")
+			conn.Close()
+			continue
+		}
+		s.adopt(conn)
+	}
+}
+
+// adopt begins to read a connection; false when there are too many.
+func (s *serving) adopt(conn net.Conn) (*stream, bool) {
+	st := &stream{s: s, conn: conn, local: addrPort(conn.LocalAddr()), remote: addrPort(conn.RemoteAddr())}
+	s.mu.Lock()
+	if s.closed || s.open_ >= s.e.cfg.Connections {
+		s.mu.Unlock()
+		s.e.count.drop("connections")
+		conn.Close()
+		return nil, false
+	}
+	s.open_++
+	s.streams[st.remote] = st
+	s.wg.Go(st.run)
+	s.mu.Unlock()
+	return st, true
+}
+
+func (st *stream) run() {
+	defer st.end()
+	r := bufio.NewReaderSize(st.conn, 4<<10)
+	for {
+		if !st.awaitMessage(r) || !st.readMessage(r) {
+			return
+		}
+	}
+}
+
+func (st *stream) end() {
+	st.conn.Close()
+	s := st.s
+	s.mu.Lock()
+	s.open_--
+	if s.streams[st.remote] == st {
+		delete(s.streams, st.remote)
+	}
+	var orphans []*clientTx
+	for _, c := range s.clients {
+		if c.stream == st {
+			orphans = append(orphans, c)
+		}
+	}
+	s.mu.Unlock()
+	for _, c := range orphans {
+		c.lose()
+	}
+}
+
+// awaitMessage waits, as long as an idle stream may, for the first octet of a
+// message. CRLFs between messages are skipped (RFC 3261 §7.5), and a pair of
+// them is a ping that a single one answers (RFC 5626 §3.5.1).
+func (st *stream) awaitMessage(r *bufio.Reader) bool {
+	ends := 0
+	st.conn.SetReadDeadline(time.Now().Add(st.s.e.cfg.Idle))
+	for {
+		c, err := r.ReadByte()
+		if err != nil {
+			return false
+		}
+		switch c {
+		case '\r':
+		case '\n':
+			if ends++; ends == 2 {
+				ends = 0
+				if st.send(crlf) != nil {
+					return false
+				}
+			}
+		default:
+			return r.UnreadByte() == nil
+		}
+	}
+}
+
+// readMessage reads one message; false ends the stream. A message that is
+// framed well but says nonsense is answered and the stream goes on; when the
+// framing itself is in doubt nothing that follows can be believed.
+func (st *stream) readMessage(r *bufio.Reader) bool {
+	st.conn.SetReadDeadline(time.Now().Add(st.s.e.cfg.Patience))
+	head, ok := readHead(r)
+	if !ok || !sane(head) {
+		st.s.e.count.drop("rubbish")
+		return false
+	}
+	a := arrival{at: time.Now(), source: st.remote, transport: "tcp", stream: st}
+	m, f := readHeadOf(head)
+	n, framed, lengthFault := m.contentLength()
+	switch {
+	case lengthFault != nil:
+		f, framed = lengthFault, false
+	case !framed:
+		f = bad("no Content-Length on a stream") // §18.3
+	case n > maxBody:
+		f, framed = &fault{status: 413, why: "body too long"}, false
+	}
+	if framed {
+		m.body = make([]byte, n)
+		if _, err := io.ReadFull(r, m.body); err != nil {
+			st.s.e.count.drop("garbled")
+			return false
+		}
+	}
+	st.s.message(m, f, a)
+	return framed
+}
+
+// readHead reads to the empty line, at most maxHead octets.
+func readHead(r *bufio.Reader) ([]byte, bool) {
+	var head []byte
+	for {
+		line, err := r.ReadSlice('\n')
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return nil, false
+		}
+		if len(head)+len(line) > maxHead {
+			return nil, false
+		}
+		if len(head) == 0 && len(line) > 0 && !tokenByte(line[0]) {
+			return nil, false
+		}
+		whole := err == nil && len(line) == 2 && line[0] == '\r' && len(head) > 0 && head[len(head)-1] == '\n'
+		head = append(head, line...)
+		if whole {
+			return head, true
+		}
+	}
+}
+
+func (st *stream) flow() flow {
+	return flow{transport: "tcp", local: st.local, remote: st.remote, write: func(b []byte, _ netip.AddrPort) error { return st.send(b) }}
+}
+
+func (st *stream) send(b []byte) error {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.conn.SetWriteDeadline(time.Now().Add(st.s.e.cfg.Patience))
+	if _, err := st.conn.Write(b); err != nil {
+		st.conn.Close() // half a message is on the wire: nothing can follow it
+		return err
+	}
+	return nil
+}
