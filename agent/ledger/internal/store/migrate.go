@@ -1,0 +1,61 @@
+package store
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"go.etcd.io/bbolt"
+)
+
+// A migration takes the file from one schema to the next, in the transaction
+// it is given.
+type migration func(*bbolt.Tx) error
+
+// migrations is append-only: step n leads from schema n to n+1, and an empty
+// file has schema 0. A step that was released is never changed.
+func migrations() []migration {
+	return []migration{layoutOne}
+}
+
+func layoutOne(tx *bbolt.Tx) error {
+	for _, name := range append([][]byte{bucketMeta, bucketLog}, values(bucketOf)...) {
+		if _, err := tx.CreateBucket(name); err != nil {
+			return fmt.Errorf("bucket %q: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func migrate(tx *bbolt.Tx, steps []migration) error {
+	have, err := schema(tx)
+	if err != nil {
+		return err
+	}
+	if have > uint64(len(steps)) {
+		return fmt.Errorf("%w (schema %d, this one knows %d)", ErrNewer, have, len(steps))
+	}
+	for n := have; n < uint64(len(steps)); n++ {
+		if err := steps[n](tx); err != nil {
+			return fmt.Errorf("migration from schema %d: %w", n, err)
+		}
+	}
+	if have == uint64(len(steps)) {
+		return nil
+	}
+	return tx.Bucket(bucketMeta).Put(keySchema, binary.BigEndian.AppendUint64(nil, uint64(len(steps))))
+}
+
+func schema(tx *bbolt.Tx) (uint64, error) {
+	meta := tx.Bucket(bucketMeta)
+	if meta == nil {
+		if k, _ := tx.Cursor().First(); k != nil {
+			return 0, fmt.Errorf("no bucket %q: not a store of ours", bucketMeta)
+		}
+		return 0, nil
+	}
+	v := meta.Get(keySchema)
+	if len(v) != 8 || len(meta.Get(keyID)) == 0 {
+		return 0, fmt.Errorf("bucket %q without schema or id", bucketMeta)
+	}
+	return binary.BigEndian.Uint64(v), nil
+}

@@ -1,0 +1,280 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// Open opens the store at o.Path, or makes one. A file that cannot be trusted
+// is set aside whole, which Stats tells; one of a newer version is refused.
+// The epoch has grown, on disk, before Open returns.
+func Open(o Options) (*Store, error) {
+	o = o.withDefaults()
+	unlock, err := lockFolder(o.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	f, err := os.OpenFile(o.Path, os.O_RDWR, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return makeNew(o)
+	case err != nil:
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	if err := lock(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("store %s: %w", o.Path, err), f.Close())
+	}
+	s, err := adopt(o, f)
+	if err == nil {
+		err = s.begin()
+		if err == nil {
+			return s.compacted()
+		}
+		return nil, errors.Join(err, s.db.Close())
+	}
+	if errors.Is(err, ErrNewer) {
+		return nil, fmt.Errorf("store %s: %w", o.Path, err)
+	}
+	aside, asideErr := setAside(o.Path)
+	if asideErr != nil {
+		return nil, fmt.Errorf("store %s is broken (%w) and cannot be set aside: %w", o.Path, err, asideErr)
+	}
+	o.Log.Error("store is broken: set aside, starting with an empty one", "file", o.Path, "aside", aside, "err", err)
+	s, makeErr := makeNew(o)
+	if makeErr != nil {
+		return nil, makeErr
+	}
+	s.stats.SetAside, s.stats.Why = aside, err.Error()
+	return s, nil
+}
+
+func (o Options) withDefaults() Options {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Check == nil {
+		o.Check = func(Kind, string, []byte) error { return nil }
+	}
+	if o.migrations == nil {
+		o.migrations = migrations()
+	}
+	if o.foldBytes == 0 {
+		o.foldBytes = foldBytes
+	}
+	return o
+}
+
+// adopt takes an existing, locked file into use if it is sound in every page
+// and record, and brings it to the present schema. On an error f is closed.
+func adopt(o Options, f *os.File) (*Store, error) {
+	if err := verify(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	db, err := openBolt(o, f)
+	if err != nil {
+		return nil, errors.Join(err, f.Close()) // bbolt has closed it, mostly
+	}
+	s := &Store{o: o, db: db}
+	err = s.guard(func() error {
+		if err := db.Update(func(tx *bbolt.Tx) error { return migrate(tx, o.migrations) }); err != nil {
+			return err
+		}
+		return db.View(func(tx *bbolt.Tx) error {
+			for _, name := range append([][]byte{bucketLog, bucketMeta}, values(bucketOf)...) {
+				if tx.Bucket(name) == nil {
+					return fmt.Errorf("no bucket %q", name)
+				}
+			}
+			return load(tx, o.Check)
+		})
+	})
+	if err == nil {
+		return s, nil
+	}
+	if s.broken { // bbolt may hold its lock; only the file can be let go
+		return nil, errors.Join(err, f.Close())
+	}
+	return nil, errors.Join(err, db.Close())
+}
+
+// begin folds what a crash left in the log, and takes the next epoch.
+func (s *Store) begin() error {
+	err := s.guard(func() error {
+		return s.db.Update(func(tx *bbolt.Tx) error {
+			meta := tx.Bucket(bucketMeta)
+			s.id = string(meta.Get(keyID))
+			if old := meta.Get(keyEpoch); len(old) == 8 {
+				s.epoch = binary.BigEndian.Uint64(old)
+			}
+			s.epoch++
+			if err := meta.Put(keyEpoch, binary.BigEndian.AppendUint64(nil, s.epoch)); err != nil {
+				return err
+			}
+			return fold(tx)
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("store %s: begin: %w", s.o.Path, err)
+	}
+	s.stats.Commits++
+	return nil
+}
+
+// makeNew makes an empty store: under another name first, so that a power cut
+// leaves a whole one or none (etcd-io/etcd#16596).
+func makeNew(o Options) (*Store, error) {
+	s, err := fresh(o)
+	if err != nil {
+		return nil, fmt.Errorf("store %s: make: %w", o.Path, err)
+	}
+	if err := s.begin(); err != nil {
+		return nil, errors.Join(err, s.db.Close())
+	}
+	if err := install(s.db.Path(), o.Path); err != nil {
+		return nil, errors.Join(fmt.Errorf("store: %w", err), s.db.Close())
+	}
+	return s, nil
+}
+
+// fresh makes an empty store beside o.Path, open and locked.
+func fresh(o Options) (*Store, error) {
+	if err := os.MkdirAll(filepath.Dir(o.Path), 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(temporary(o.Path), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	db, err := openBolt(o, f)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		if err := migrate(tx, o.migrations); err != nil {
+			return err
+		}
+		return tx.Bucket(bucketMeta).Put(keyID, []byte(newID()))
+	})
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return &Store{o: o, db: db}, nil
+}
+
+// compacted is s, or, when most of its pages are free, the same in a new file:
+// bbolt's files never shrink.
+func (s *Store) compacted() (*Store, error) {
+	st := s.db.Stats()
+	free := int64(st.FreePageN+st.PendingPageN) * pageSize
+	info, err := os.Stat(s.o.Path)
+	if err != nil || info.Size() < compactFrom || free*2 < info.Size() {
+		return s, nil
+	}
+	small, err := compact(s)
+	if err != nil { // the large one is as good
+		s.o.Log.Warn("store not compacted", "file", s.o.Path, "err", err)
+		return s, nil
+	}
+	return small, nil
+}
+
+const compactFrom = 4 << 20
+
+func compact(s *Store) (*Store, error) {
+	f, err := os.OpenFile(temporary(s.o.Path), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	db, err := openBolt(s.o, f)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	err = sheltered(func() error { return bbolt.Compact(db, s.db, 1<<20) })
+	if err == nil {
+		err = install(db.Path(), s.o.Path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	if err := s.db.Close(); err != nil {
+		s.o.Log.Warn("store: closing the file from before compaction", "err", err)
+	}
+	small := *s
+	small.db = db
+	return &small, nil
+}
+
+// install gives a synced file its name, durably.
+func install(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	return syncFolder(to)
+}
+
+func setAside(path string) (string, error) {
+	aside := fmt.Sprintf("%s.corrupt-%s", path, time.Now().UTC().Format("20060102T150405.000"))
+	return aside, install(path, aside)
+}
+
+func temporary(path string) string { return path + ".new" }
+
+func openBolt(o Options, f *os.File) (db *bbolt.DB, err error) {
+	err = sheltered(func() error { db, err = bbolt.Open(f.Name(), 0o600, options(f, o.NoSync)); return err })
+	return db, err
+}
+
+func syncFolder(path string) error {
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// lock takes the lock that bbolt will take, on the same open file, before the
+// file is read: nobody may write while it is verified.
+func lock(f *os.File) error {
+	for since := time.Now(); ; time.Sleep(lockTimeout / 20) {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return err
+		}
+		if time.Since(since) > lockTimeout {
+			return ErrHeld
+		}
+	}
+}
+
+// lockFolder keeps a second agent out while files are made and renamed.
+func lockFolder(path string) (unlock func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	if err := lock(d); err != nil {
+		return nil, errors.Join(fmt.Errorf("store %s: its folder: %w", path, err), d.Close())
+	}
+	return func() { _ = d.Close() }, nil
+}
+
+func values[K comparable, V any](m map[K]V) []V {
+	all := make([]V, 0, len(m))
+	for _, v := range m {
+		all = append(all, v)
+	}
+	return all
+}

@@ -1,0 +1,198 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"pilotlight/agent/ledger/internal/store"
+	"pilotlight/agent/presence"
+)
+
+// ErrClosed is what all calls answer once the ledger, or the feed, has ended.
+var ErrClosed = errors.New("the ledger has ended")
+
+// ErrNewer and ErrHeld are why Open may refuse a store.
+var (
+	ErrNewer = store.ErrNewer
+	ErrHeld  = store.ErrHeld
+)
+
+// ErrInvalid is why an observation is not taken.
+var ErrInvalid = errors.New("not an observation")
+
+// ErrFull is why something is not taken though it is well formed.
+var ErrFull = errors.New("the ledger is full")
+
+// What the ledger holds at most. Memory is bounded by these.
+const (
+	MaxDevices      = 4096
+	MaxPresentities = 16384
+	maxSources      = 32 // observations of one subject
+	maxStandings    = 16 // publications of one presentity, beside her own word
+	historyLength   = 64 // events of one device
+)
+
+// forgetAfter is how long a device or a person that nobody tells of is kept.
+const forgetAfter = 7 * 24 * time.Hour
+
+// forgetGrace keeps all that was restored until its sources had time to speak
+// again: at boot the wall clock may be wrong.
+const forgetGrace = time.Hour
+
+// Config is what Open needs.
+type Config struct {
+	Path   string                 // the store's file
+	Domain string                 // the branch's: presentities are user@domain
+	Commit time.Duration          // the dial: how long polled state may wait for the disk; 0: 10 s
+	Static []presence.Observation // what the configuration says: always live, never stored
+	Log    *slog.Logger
+	Drill  Drill
+}
+
+// Drill breaks promises on purpose, so that the power-cut drill can show that
+// it would notice. Both are false in any other use.
+type Drill struct {
+	NoSync      bool // nothing is synced
+	AnswerEarly bool // answers do not wait for the disk
+}
+
+// Ledger owns all presence state.
+type Ledger struct {
+	cfg    Config
+	log    *slog.Logger
+	id     string
+	epoch  uint64
+	opened time.Time
+
+	ops     chan func()
+	stopped chan struct{} // closed when no operation is taken any more
+	running atomic.Bool
+
+	*state
+	*keeper
+	mirror mirror
+	feeds  map[*Feed[presence.Document]]struct{}
+	boards map[*Feed[presence.Device]]struct{}
+}
+
+// Open opens the store, or makes one, and loads the last known state: what is
+// restored is not live until it is told again. It starts no goroutine.
+func Open(cfg Config) (*Ledger, error) {
+	if cfg.Commit <= 0 {
+		cfg.Commit = 10 * time.Second
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	disk, err := store.Open(store.Options{Path: cfg.Path, Check: checkRecord, Log: cfg.Log, NoSync: cfg.Drill.NoSync})
+	if err != nil {
+		return nil, err
+	}
+	l := newLedger(cfg, disk)
+	if err := l.load(disk); err != nil {
+		return nil, errors.Join(err, disk.Close())
+	}
+	return l, nil
+}
+
+func newLedger(cfg Config, disk disk) *Ledger {
+	now := time.Now()
+	l := &Ledger{
+		cfg: cfg, log: cfg.Log, id: disk.ID(), epoch: disk.Epoch(), opened: now,
+		ops: make(chan func()), stopped: make(chan struct{}),
+		state:  newState(cfg.Domain),
+		keeper: newKeeper(disk, cfg),
+		feeds:  map[*Feed[presence.Document]]struct{}{},
+		boards: map[*Feed[presence.Device]]struct{}{},
+	}
+	l.mirror.drawers = map[string]map[string][]byte{}
+	return l
+}
+
+// ID is the random name of this store.
+func (l *Ledger) ID() string { return l.id }
+
+// Epoch grows by one at each Open.
+func (l *Ledger) Epoch() uint64 { return l.epoch }
+
+// Run owns the state until ctx is done; then it writes what has gathered and
+// closes the store. It may be called once.
+func (l *Ledger) Run(ctx context.Context) error {
+	if !l.running.CompareAndSwap(false, true) {
+		return errors.New("ledger: Run called twice")
+	}
+	filed := make(chan error, 1)
+	go func() { filed <- l.file() }()
+	alarm, flush := stoppedTimer(), stoppedTimer()
+	for ctx.Err() == nil {
+		l.settle(time.Now())
+		l.flush(time.Now())
+		setTimer(alarm, l.alarms.next())
+		setTimer(flush, l.flushAt())
+		select {
+		case <-ctx.Done():
+		case op := <-l.ops:
+			op()
+		case done := <-l.done:
+			l.committed(done)
+		case <-alarm.C:
+			l.ring(time.Now())
+		case <-flush.C:
+		}
+	}
+	alarm.Stop()
+	flush.Stop()
+	close(l.stopped)
+	l.endFeeds()
+	l.finish()
+	if err := <-filed; err != nil {
+		return errors.Join(ctx.Err(), err)
+	}
+	return ctx.Err()
+}
+
+// do runs op on the owning goroutine, and returns once it has run and what
+// follows from it is composed.
+func (l *Ledger) do(ctx context.Context, op func(now time.Time)) error {
+	done := make(chan struct{})
+	select {
+	case <-l.stopped: // first: select picks at random
+		return ErrClosed
+	default:
+	}
+	select {
+	case l.ops <- func() {
+		now := time.Now()
+		op(now)
+		l.settle(now)
+		close(done)
+	}:
+		<-done
+		return nil
+	case <-l.stopped:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Ping is a round trip through the owner: proof that it works.
+func (l *Ledger) Ping(ctx context.Context) error { return l.do(ctx, func(time.Time) {}) }
+
+func stoppedTimer() *time.Timer {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
+}
+
+// setTimer sets t to go off at a time; the zero time stops it.
+func setTimer(t *time.Timer, at time.Time) {
+	if at.IsZero() {
+		t.Stop()
+		return
+	}
+	t.Reset(time.Until(at))
+}
