@@ -149,7 +149,7 @@ func (c Config) check() error {
 			faults = append(faults, fmt.Errorf("call manager %q: want a name of its own", s.Name))
 		case s.Watch == nil:
 			faults = append(faults, fmt.Errorf("call manager %q: nothing to subscribe with", s.Name))
-		case s.Domain == "" || c.Domain == "":
+		case c.Domain == "":
 			faults = append(faults, fmt.Errorf("call manager %q: no domain for its lines", s.Name))
 		}
 		servers[s.Name] = true

@@ -73,6 +73,8 @@ func faultOf(at stage, page string, err error) *Fault {
 	switch {
 	case errors.Is(err, context.Canceled):
 		f.Detail = "given up"
+	case at == dialling && isOurs(err): // before timeouts: a name server's is none of the phone's
+		f.Detail = "could not be asked"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		f.Reach, f.Detail = presence.Refused, adviceWebOff
 	case isTimeout(err) && at == reading:
@@ -81,8 +83,6 @@ func faultOf(at stage, page string, err error) *Fault {
 		f.Reach, f.Detail = presence.Silent, "takes the connection and answers nothing"
 	case isTimeout(err), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.EHOSTDOWN):
 		f.Reach, f.Detail = presence.Silent, "does not answer"
-	case at == dialling && isOurs(err):
-		f.Detail = "could not be asked"
 	case at == reading && isCut(err):
 		f.Reach, f.Detail = presence.Garbled, "sent half a page"
 	case isCut(err):

@@ -24,29 +24,29 @@ const (
 
 // DeviceInfo is the typed view of DeviceInformationX.
 type DeviceInfo struct {
-	HostName string // SEP and the MAC address
-	MAC      string // twelve upper-case hex digits
-	Number   string // the primary directory number
-	Model    string
-	Serial   string
-	Firmware string
-	Messages *presence.Messages // nil: the word was not understood
+	HostName string             `json:"host_name"` // SEP and the MAC address
+	MAC      string             `json:"mac"`       // twelve upper-case hex digits
+	Number   string             `json:"number"`    // the primary directory number
+	Model    string             `json:"model"`
+	Serial   string             `json:"serial"`
+	Firmware string             `json:"firmware"`
+	Messages *presence.Messages `json:"messages,omitempty"` // nil: the word was not understood
 }
 
 // CallManager is one entry of the list of call servers.
 type CallManager struct {
-	Server string
-	State  string // as the phone words it
-	SRST   bool   // marked as the branch's survivable router
+	Server string `json:"server"`
+	State  string `json:"state"` // as the phone words it
+	SRST   bool   `json:"srst"`  // marked as the branch's survivable router
 }
 
 // NetworkInfo is the typed view of NetworkConfigurationX.
 type NetworkInfo struct {
-	HostName     string
-	Address      netip.Addr
-	CallManagers []CallManager // in the order of the list, empty ones left out
-	Listed       bool          // the page has the list, though it may be empty
-	Video        *bool         // nil: not told
+	HostName     string        `json:"host_name"`
+	Address      netip.Addr    `json:"address"`
+	CallManagers []CallManager `json:"call_managers"`   // in the order of the list, empty ones left out
+	Listed       bool          `json:"listed"`          // the page has the list, though it may be empty
+	Video        *bool         `json:"video,omitempty"` // nil: not told
 }
 
 // StreamInfo is the typed view of one StreamingStatisticsX page.

@@ -13,9 +13,9 @@ import (
 	"pilotlight/agent/presence"
 )
 
-// Probe is one sweep of one phone, explained: what was fetched, what was
+// ProbeResult is one sweep of one phone, explained: what was fetched, what was
 // understood, what is missing and what to switch on.
-type Probe struct {
+type ProbeResult struct {
 	Target       string                 `json:"target"`
 	Address      string                 `json:"address,omitempty"` // whom we really talked to
 	Pages        []ProbedPage           `json:"pages"`
@@ -68,13 +68,13 @@ func ProbeTarget(target string) (Phone, error) {
 	return p, nil
 }
 
-// ProbeWeb asks a phone for every page that the driver reads, through the same
+// Probe asks a phone for every page that the driver reads, through the same
 // client, and goes on after a page that fails. Its error is that ctx ended.
-func ProbeWeb(ctx context.Context, p Phone, timeout time.Duration) (*Probe, error) {
+func Probe(ctx context.Context, p Phone, timeout time.Duration) (*ProbeResult, error) {
 	if timeout <= 0 {
 		timeout = 3 * time.Second
 	}
-	r := &Probe{Target: fmt.Sprintf("%s://%s:%d", p.WebScheme, p.Address, p.WebPort)}
+	r := &ProbeResult{Target: fmt.Sprintf("%s://%s:%d", p.WebScheme, p.Address, p.WebPort)}
 	s := newSession(p, timeout, &pins{keys: map[string][sha256.Size]byte{}})
 	defer s.close()
 	got := seen{}
@@ -86,6 +86,7 @@ func ProbeWeb(ctx context.Context, p Phone, timeout time.Duration) (*Probe, erro
 		got.device, r.Device = d, &d
 		return d.String(), s.isWho(d)
 	})
+	r.OK = r.Device != nil && len(r.Findings) == 0
 	if alive {
 		r.fetch(ctx, s, pathNetwork, func(page Page) (string, error) {
 			n, err := page.Network()
@@ -114,7 +115,7 @@ func ProbeWeb(ctx context.Context, p Phone, timeout time.Duration) (*Probe, erro
 }
 
 // fetch gets and explains one page; false when the phone itself is the trouble.
-func (r *Probe) fetch(ctx context.Context, s *session, path string, read func(Page) (string, error)) bool {
+func (r *ProbeResult) fetch(ctx context.Context, s *session, path string, read func(Page) (string, error)) bool {
 	a, err := s.get(ctx, path)
 	pp := ProbedPage{Path: path, Status: a.Status, Server: clip(a.Server, 60), ContentType: clip(a.ContentType, 60), Bytes: len(a.Body), Took: a.Took}
 	defer func() { r.Pages = append(r.Pages, pp) }()
@@ -138,7 +139,7 @@ func (r *Probe) fetch(ctx context.Context, s *session, path string, read func(Pa
 }
 
 // advise puts what a fault calls for among the findings, once.
-func (r *Probe) advise(f *Fault, path string) {
+func (r *ProbeResult) advise(f *Fault, path string) {
 	say := path + ": " + f.Detail
 	switch {
 	case f.Reach == presence.Silent:
@@ -160,7 +161,7 @@ func (r *Probe) advise(f *Fault, path string) {
 	r.Findings = append(r.Findings, say)
 }
 
-func (r *Probe) conclude(got seen) {
+func (r *ProbeResult) conclude(got seen) {
 	_, calls := got.audio()
 	switch {
 	case calls == nil:
@@ -170,7 +171,7 @@ func (r *Probe) conclude(got seen) {
 	default:
 		r.Calls = "no audio"
 	}
-	r.OK = r.Device != nil && calls != nil
+	r.OK = r.OK && calls != nil
 	if r.Device == nil {
 		return
 	}
@@ -222,7 +223,7 @@ func registrationText(n NetworkInfo) string {
 }
 
 // String is the probe as a person reads it.
-func (r *Probe) String() string {
+func (r *ProbeResult) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s", r.Target)
 	if r.Address != "" && !strings.Contains(r.Target, r.Address) {

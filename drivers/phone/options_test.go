@@ -1,0 +1,168 @@
+package phone
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"pilotlight/agent/presence"
+)
+
+// fakeAsker answers OPTIONS as a table says.
+type fakeAsker struct {
+	mu     sync.Mutex
+	answer SIPAnswer
+	err    error
+	asked  int
+	target string
+}
+
+func (f *fakeAsker) Options(_ context.Context, target string) (SIPAnswer, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked++
+	f.target = target
+	return f.answer, f.err
+}
+
+func (f *fakeAsker) set(a SIPAnswer, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.answer, f.err = a, err
+}
+
+func (f *fakeAsker) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.asked
+}
+
+var mpp = SIPAnswer{Status: 200, RTT: 3 * time.Millisecond, UserAgent: "Cisco-CP-8865-3PCC/12.0.3",
+	Allow: []string{"ACK", "INVITE", "OPTIONS"}, SDP: "v=0\r\nm=audio 5000 RTP/AVP 0\r\nm=video 5002 RTP/AVP 97\r\n"}
+
+func sipConfig() Config {
+	return Config{Phones: []Phone{{Name: "SEP0C1167AA0001", Address: "127.0.0.1", SIPPort: 5060, WebScheme: "http"}},
+		SIP: 50 * time.Millisecond, Domain: "example.com"}
+}
+
+func TestAPhoneThatAnswersOptions(t *testing.T) {
+	asker := &fakeAsker{answer: mpp}
+	b := run(t, sipConfig(), asker)
+	o := b.Wait(t, 5*time.Second, from(sourceSIP))
+	want := presence.Facts{
+		Reach:     &presence.Reach{Outcome: presence.Answered, Via: "sip", Detail: "answers OPTIONS within 10ms"},
+		Abilities: &presence.Abilities{Audio: true, Video: true},
+	}
+	if diff := cmp.Diff(want, o.Facts, byValue); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if asker.target != "sip:127.0.0.1:5060;transport=udp" {
+		t.Errorf("asked %s", asker.target)
+	}
+
+	// Its silence takes back that it answers, and never counts as a miss.
+	asker.set(SIPAnswer{}, errors.New("timeout"))
+	o = b.Wait(t, 5*time.Second, from(sourceReachSIP))
+	if o.Reach.Outcome != presence.Silent || o.Reach.Misses != 0 || o.Abilities != nil {
+		t.Errorf("silence tells %+v", o.Reach)
+	}
+	asker.set(mpp, nil)
+	b.Wait(t, 5*time.Second, func(o presence.Observation) bool {
+		return o.Source == sourceReachSIP && o.Reach.Outcome == presence.Answered
+	})
+}
+
+func TestSilenceToOptionsIsNoEvidence(t *testing.T) {
+	asker := &fakeAsker{err: errors.New("timeout")}
+	b := run(t, sipConfig(), asker)
+	for late := time.Now().Add(5 * time.Second); asker.count() < strangerTries && time.Now().Before(late); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	time.Sleep(500 * time.Millisecond) // ten intervals, in which nobody must be asked
+	if n := asker.count(); n != strangerTries {
+		t.Errorf("asked %d times, want %d and then once an hour", n, strangerTries)
+	}
+	if all := b.All(); len(all) != 0 {
+		t.Errorf("told %+v", all)
+	}
+}
+
+func TestAbilitiesThatOptionsTell(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		a    SIPAnswer
+		want *presence.Abilities
+	}{
+		{"audio", SIPAnswer{Status: 200, Allow: []string{"INVITE"}, SDP: "m=audio 1 RTP/AVP 0"}, &presence.Abilities{Audio: true}},
+		{"video by SDP", SIPAnswer{Status: 200, Allow: []string{"INVITE"}, SDP: "m=video 5002 RTP/AVP 97"}, &presence.Abilities{Audio: true, Video: true}},
+		{"video refused in SDP", SIPAnswer{Status: 200, Allow: []string{"INVITE"}, SDP: "m=video 0 RTP/AVP 97"}, &presence.Abilities{Audio: true}},
+		{"video by Contact", SIPAnswer{Status: 200, Allow: []string{" invite "}, Contact: "<sip:a@b;video>;audio;video"}, &presence.Abilities{Audio: true, Video: true}},
+		{"no video by Contact", SIPAnswer{Status: 200, Allow: []string{"INVITE"}, Contact: `<sip:a@b;video>;video="FALSE"`}, &presence.Abilities{Audio: true}},
+		{"messages", SIPAnswer{Status: 200, Allow: []string{"MESSAGE"}}, &presence.Abilities{IM: true}},
+		{"nothing said", SIPAnswer{Status: 200}, nil},
+		{"an error is no description", SIPAnswer{Status: 404, Allow: []string{"INVITE"}}, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if diff := cmp.Diff(c.want, c.a.abilities()); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestARoundTripIsWordedCoarsely(t *testing.T) {
+	if within(3*time.Millisecond) != within(8*time.Millisecond) || within(5*time.Second) != "several seconds" {
+		t.Error("a millisecond more is news")
+	}
+}
+
+func TestAProbeExplains(t *testing.T) {
+	p := serve(t, &fakePhone{folder: "8865"})
+	r, err := Probe(t.Context(), p, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := r.String()
+	for _, want := range []string{"another phone: SEP0C1167AA0004", "registered with no call server", "call servers: 10.0.0.5, 10.0.0.6", "no audio", "message waiting", "dialog: true", "/StreamingStatisticsX?1"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in\n%s", want, text)
+		}
+	}
+	if r.OK {
+		t.Error("OK though it is another phone than configured")
+	}
+
+	p.Name = "probe"
+	if r, err = Probe(t.Context(), p, time.Second); err != nil || !r.OK || !strings.Contains(r.String(), "CP-8865 SEP0C1167AA0004, line 4004") {
+		t.Errorf("not OK: %v\n%s", err, r)
+	}
+	p = raw(t, says("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"))
+	if r, err = Probe(t.Context(), p, time.Second); err != nil || r.OK || !strings.Contains(r.String(), "not a phone with Unified CM firmware") {
+		t.Errorf("%v\n%s", err, r)
+	}
+}
+
+func TestProbeTargets(t *testing.T) {
+	for target, want := range map[string]Phone{
+		"10.1.1.20":              {"probe", "10.1.1.20", 80, "http", 0},
+		"10.1.1.20:8080":         {"probe", "10.1.1.20", 8080, "http", 0},
+		"https://10.1.1.20":      {"probe", "10.1.1.20", 443, "https", 0},
+		"http://phone.example/x": {"probe", "phone.example", 80, "http", 0},
+		"2001:db8::9":            {"probe", "2001:db8::9", 80, "http", 0},
+		"[2001:db8::9]:81":       {"probe", "2001:db8::9", 81, "http", 0},
+	} {
+		if got, err := ProbeTarget(target); err != nil || got != want {
+			t.Errorf("%s: %+v, %v", target, got, err)
+		}
+	}
+	for _, bad := range []string{"", "ftp://10.1.1.20", "http://u:p@10.1.1.20", "10.1.1.20:99999", "a b"} {
+		if got, err := ProbeTarget(bad); err == nil {
+			t.Errorf("%q is taken as %+v", bad, got)
+		}
+	}
+}
