@@ -1,0 +1,129 @@
+package branch
+
+import (
+	"context"
+	"io"
+	stdlog "log"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"time"
+)
+
+// newWeb is the one HTTP server behind the web ports of all phones: it tells
+// them apart by the local address of a connection.
+func (b *Branch) newWeb() *http.Server {
+	return &http.Server{
+		Handler:           http.HandlerFunc(b.serveWeb),
+		ReadHeaderTimeout: 10 * time.Second,
+		WriteTimeout:      0, // a frozen phone holds its connections
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    8 << 10,
+		ErrorLog:          stdlog.New(io.Discard, "", 0), // what clients do wrong is theirs to log
+		BaseContext:       func(net.Listener) context.Context { return b.ctx },
+		ConnState: func(_ net.Conn, s http.ConnState) {
+			switch s {
+			case http.StateNew:
+				b.conns.Add(1)
+			case http.StateClosed, http.StateHijacked:
+				b.conns.Done()
+			}
+		},
+	}
+}
+
+func (b *Branch) serveWeb(w http.ResponseWriter, r *http.Request) {
+	local, _ := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	if local == nil {
+		panic(http.ErrAbortHandler)
+	}
+	at, _ := netip.AddrFromSlice(local.IP)
+	p := b.byAddr[at.Unmap()]
+	if p == nil {
+		panic(http.ErrAbortHandler)
+	}
+	p.requests.Add(1)
+	for n := p.open.Add(1); ; {
+		old := p.peak.Load()
+		if n <= old || p.peak.CompareAndSwap(old, n) {
+			break
+		}
+	}
+	defer p.open.Add(-1)
+	b.hush(r.Context(), p)
+	b.page(w, r, p)
+}
+
+// hush keeps a request to a silent phone waiting for as long as the client
+// likes. When the phone comes back it has forgotten the connection.
+func (b *Branch) hush(ctx context.Context, p *phone) {
+	b.mu.Lock()
+	mute, off := p.mute, p.state.WebDisabled
+	b.mu.Unlock()
+	if mute != nil {
+		select {
+		case <-mute:
+		case <-ctx.Done():
+		}
+		panic(http.ErrAbortHandler)
+	}
+	if off {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// page answers with a page of the phone's family, or 404.
+func (b *Branch) page(w http.ResponseWriter, r *http.Request, p *phone) {
+	body := b.body(p, r.URL.Path, r.URL.RawQuery)
+	h := w.Header()
+	if p.server != "" {
+		h.Set("Server", p.server)
+	}
+	if p.closes {
+		h.Set("Connection", "close")
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
+	if body == nil {
+		h.Set("Content-Type", "text/html")
+		w.WriteHeader(http.StatusNotFound)
+		io.WriteString(w, "<html><head><title>404</title></head><body>Not Found</body></html>")
+		return
+	}
+	if p.family <= classic { // RomPager: never to be cached, and a date long past
+		h.Set("Pragma", "no-cache")
+		h.Set("Cache-Control", "no-cache")
+		h.Set("Expires", "Thu, 26 Oct 1995 00:00:00 GMT")
+	}
+	h.Set("Content-Type", `text/xml; charset="utf-8"`) // even where the prolog says iso-8859-1
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.Write(body)
+}
+
+// body is the page at a path, or nil.
+func (b *Branch) body(p *phone, path, query string) []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	if p.family == mpp {
+		if path == "/status.xml" || path == "/admin/status.xml" {
+			return b.statusPage(p, now)
+		}
+		return nil
+	}
+	switch path {
+	case "/DeviceInformationX":
+		return b.devicePage(p, now)
+	case "/NetworkConfigurationX":
+		return b.networkPage(p)
+	case "/StreamingStatisticsX":
+		n, err := strconv.Atoi(query)
+		if err == nil && n >= 1 && n <= p.streams {
+			return b.streamPage(p, n, now)
+		}
+	}
+	return nil
+}
