@@ -359,6 +359,9 @@ func TestHostilePhones(t *testing.T) {
 			if (o.Reach.Misses > 0) != (c.reach == presence.Silent) || (b.doubt.n.Load() > 0) != (c.reach == presence.Silent) {
 				t.Errorf("%d misses, %d doubts: only silence is a miss", o.Reach.Misses, b.doubt.n.Load())
 			}
+			if n := b.web.Stats().Outcomes["ok"]; n > 0 {
+				t.Errorf("%d polls count as ok", n)
+			}
 			for _, o := range b.All() {
 				if o.Source != sourceReachWeb || o.Calls != nil || o.Registration != nil {
 					t.Errorf("a failed poll tells %+v", o)
