@@ -134,6 +134,8 @@ const (
 	MedSerial   = 4
 	MedMaker    = 5
 	MedModel    = 6
+
+	MedPower = 1 // 0.1 W
 )
 
 // LLDP for media endpoints.
@@ -141,4 +143,5 @@ var (
 	MedCapTable       = define("lldpXMedRemCapabilitiesTable", "1.0.8802.1.1.2.1.5.4795.1.3.1.1", MedClass)
 	MedPolicyTable    = define("lldpXMedRemMediaPolicyTable", "1.0.8802.1.1.2.1.5.4795.1.3.2.1", MedPolicyVLAN)
 	MedInventoryTable = define("lldpXMedRemInventoryTable", "1.0.8802.1.1.2.1.5.4795.1.3.3.1", MedFirmware, MedSoftware, MedSerial, MedMaker, MedModel)
+	MedPowerTable     = define("lldpXMedRemXPoEPDTable", "1.0.8802.1.1.2.1.5.4795.1.3.7.1", MedPower)
 )

@@ -26,6 +26,9 @@ type Row struct {
 
 // Cell is the value of a column, by the column's number; absent if the row has none.
 func (r Row) Cell(column uint32) Value {
+	if r.def == nil {
+		return Value{}
+	}
 	if i := slices.Index(r.def.Columns, column); i >= 0 && i < len(r.cells) {
 		return r.cells[i]
 	}
@@ -229,11 +232,21 @@ func (s *Session) Tables(ctx context.Context, defs ...*Definition) (map[*Definit
 			continue
 		}
 		errs = append(errs, err)
-		if !errors.Is(err, ErrStatus) && !errors.Is(err, ErrLoop) && !errors.Is(err, ErrTooLarge) {
-			break // the device is gone, not this table
+		if !TableOnly(err) {
+			break
 		}
 	}
 	return out, join(errs)
+}
+
+// TableOnly reports whether a walk failed for a reason that lies in the table:
+// the device is there, and its other tables may well be read.
+func TableOnly(err error) bool {
+	var several joined
+	if errors.As(err, &several) {
+		return !slices.ContainsFunc(several, func(e error) bool { return !TableOnly(e) })
+	}
+	return errors.Is(err, ErrStatus) || errors.Is(err, ErrLoop) || errors.Is(err, ErrTooLarge)
 }
 
 // join is errors.Join on one line.
