@@ -52,6 +52,10 @@ func examine(m *message) (*facts, *fault) {
 		if f := badVersion(m); f != nil {
 			return x, f
 		}
+		// Enough of a Via to answer to where it came from.
+		if row := m.header.Get("Via"); len(row) > 4 && strings.EqualFold(row[:3], "SIP") {
+			x.via = via{value: row, rport: true}
+		}
 		return x, bad("Via: " + err.Error())
 	}
 	if f := badVersion(m); f != nil {

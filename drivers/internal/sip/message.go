@@ -141,7 +141,7 @@ func (m *message) readFields(head []byte) *fault {
 		name, value, ok := strings.Cut(value, ":")
 		name = strings.TrimRight(name, " \t")
 		switch {
-		case !ok || !isToken(name) || !oneLine(value):
+		case !ok || !isToken(name) || strings.ContainsAny(value, "\r\n"):
 			f = bad("header line") // read on: the rest is wanted for the answer
 		case len(m.header) >= maxFields:
 			return bad("too many headers")

@@ -50,7 +50,7 @@ func (s *serving) request(m *message, f *fault, a arrival) {
 	switch {
 	case m.method == "CANCEL":
 		s.cancelled(m, x, a)
-	case s.again(m, x):
+	case s.again(m, x, a):
 	default:
 		claim, f := s.e.claims.find(m, x)
 		if f != nil {
@@ -84,23 +84,23 @@ func (s *serving) refuse(m *message, x *facts, f *fault, a arrival) {
 	}
 }
 
-// serverKey is RFC 3261 §17.2.3; without the magic cookie the rules of RFC
-// 2543 hold, which need nearly the whole request.
-func serverKey(m *message, x *facts) string {
+// serverKey is RFC 3261 §17.2.3, for each transport apart; without the magic
+// cookie the rules of RFC 2543 hold, which need nearly the whole request.
+func serverKey(m *message, x *facts, transport string) string {
 	method := m.method
 	if method == "ACK" || method == "CANCEL" {
 		method = "INVITE"
 	}
 	if len(x.via.branch) > 7 && x.via.branch[:7] == "z9hG4bK" {
-		return fmt.Sprintf("%s %s %s:%d", method, x.via.branch, x.via.host, x.via.port)
+		return fmt.Sprintf("%s %s %s %s:%d", transport, method, x.via.branch, x.via.host, x.via.port)
 	}
-	return fmt.Sprintf("%s %s %s %s %d %s %s", method, m.uri, m.header.Get("Call-ID"), x.from.Params["tag"], x.cseq, x.via.value, x.to.URI)
+	return fmt.Sprintf("%s %s %s %s %s %d %s %s", transport, method, m.uri, m.header.Get("Call-ID"), x.from.Params["tag"], x.cseq, x.via.value, x.to.URI)
 }
 
 // again hands a retransmission, or an ACK, to the transaction it belongs to.
-func (s *serving) again(m *message, x *facts) bool {
+func (s *serving) again(m *message, x *facts, a arrival) bool {
 	s.mu.Lock()
-	t, ok := s.servers[serverKey(m, x)]
+	t, ok := s.servers[serverKey(m, x, a.transport)]
 	s.mu.Unlock()
 	if ok {
 		_ = t.tx.Receive(siplib.NewRequest(siplib.RequestMethod(m.method), siplib.Uri{}))
@@ -112,7 +112,7 @@ func (s *serving) again(m *message, x *facts) bool {
 // and sipgo sends the 487.
 func (s *serving) cancelled(m *message, x *facts, a arrival) {
 	s.mu.Lock()
-	t, ok := s.servers[serverKey(m, x)]
+	t, ok := s.servers[serverKey(m, x, a.transport)]
 	s.mu.Unlock()
 	if !ok {
 		s.refuse(m, x, &fault{status: 481, why: "nothing to cancel"}, a)
@@ -129,7 +129,7 @@ func (s *serving) admit(m *message, x *facts, a arrival, h Handler) {
 	t := &serverTx{m: m, via: x.via, from: a.source, flow: way, handle: h}
 	t.in = incoming(m, x, a.source, s.localFor(way), a.transport)
 	t.in.Arrived = a.at
-	key := serverKey(m, x)
+	key := serverKey(m, x, a.transport)
 	if !s.enlist(key, t, a) {
 		s.e.count.drop("flood")
 		s.refuse(m, x, &fault{status: 503, header: Header{{"Retry-After", "5"}}}, a)
