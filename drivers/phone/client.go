@@ -110,6 +110,8 @@ func (s *session) follow(path, to string) error {
 		return nil // a path of its own
 	case u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https":
 		return garbled(path, "redirects to a %s address: not followed", clip(u.Scheme, 12))
+	case s.scheme == "https" && u.Scheme == "http":
+		return garbled(path, "redirects from https to http: not followed")
 	case !strings.EqualFold(u.Hostname(), host):
 		return garbled(path, "redirects to another host (%s): not followed", clip(u.Host, 60))
 	}
