@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -165,14 +166,11 @@ func (l *Lane) settle(p *place) {
 func (l *Lane) take(max int) []presence.Document {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	docs := make([]presence.Document, 0, len(l.due))
-	for _, p := range l.due {
-		docs = append(docs, p.latest)
-	}
-	slices.SortFunc(docs, func(a, b presence.Document) int { return b.Rev.Compare(a.Rev) })
-	docs = slices.Clone(docs[:min(max, len(docs))])
-	for _, d := range docs {
-		p := l.places[d.Of]
+	newest := slices.SortedFunc(maps.Values(l.due), func(a, b *place) int { return b.latest.Rev.Compare(a.latest.Rev) })
+	newest = newest[:min(max, len(newest))]
+	docs := make([]presence.Document, len(newest))
+	for i, p := range newest {
+		docs[i] = p.latest
 		p.flying = true
 		l.settle(p)
 	}

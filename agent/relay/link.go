@@ -40,7 +40,7 @@ type Status struct {
 //	connected  an answer is missing, or a refusal for the moment  degraded
 //	degraded   2 answers in a row                                 connected
 //	degraded   3 answers in a row missing                         island
-//	island     an answer                                          resync
+//	island     an answer, a refusal for the moment included       resync
 //	resync     nothing is pending any more                        connected
 //	resync     2 answers in a row missing                         island
 //
@@ -101,15 +101,16 @@ func (l *Link) Missed(why string) Status {
 func (l *Link) Strained(why string) Status {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.answers, l.misses, l.fresh = 0, 0, false
-	switch l.st.Mode {
-	case Connected:
+	l.answers, l.misses = 0, 0
+	switch {
+	case l.st.Mode == Connected:
 		l.to(Degraded, why)
-	case Island:
+	case l.st.Mode == Island, l.fresh:
 		l.to(Resync, why)
 	default:
 		l.st.Why = why
 	}
+	l.fresh = false
 	return l.st
 }
 

@@ -27,7 +27,8 @@ func TestModes(t *testing.T) {
 		"a return that fails": {{"answer", Resync}, {"miss", Resync}, {"miss", Island}},
 		"who asks to wait lives": {{"answer", Resync}, {"rest 0", Connected}, {"strain", Degraded}, {"strain", Degraded},
 			{"strain", Degraded}, {"strain", Degraded}, {"answer", Degraded}, {"answer", Connected}},
-		"given up": {{"answer", Resync}, {"lost", Island}},
+		"a start with one who asks to wait": {{"strain", Resync}, {"rest 0", Connected}},
+		"given up":                          {{"answer", Resync}, {"lost", Island}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := NewLink("hq", "sip", time.Now)

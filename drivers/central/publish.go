@@ -1,0 +1,390 @@
+package central
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"pilotlight/agent"
+	"pilotlight/agent/presence"
+	"pilotlight/drivers/internal/pidf"
+	"pilotlight/drivers/internal/sip"
+)
+
+// publication is what stands at the far side for one presentity.
+type publication struct {
+	of presence.Presentity
+
+	turn turn // held while a request is under way: one at a time (RFC 3903 §4)
+
+	mu      sync.Mutex
+	tag     string    // "" where nothing stands
+	at      time.Time // when to refresh; zero: never
+	ends    time.Time // when the far side forgets it; zero: not known
+	refused bool
+	backoff time.Duration
+}
+
+// turn is a lock that can be waited for with a context.
+type turn chan struct{}
+
+func newTurn() turn { return make(turn, 1) }
+
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t turn) give() { <-t }
+
+func (p *publication) refreshAt() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.at
+}
+
+func (p *publication) postpone(t time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.at = t
+}
+
+// etag is the entity-tag, "" where nothing stands or can stand any more.
+func (p *publication) etag() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.ends.IsZero() && time.Now().After(p.ends) {
+		return ""
+	}
+	return p.tag
+}
+
+// minRefresh bounds the traffic that a far side can order by granting no time.
+const minRefresh = 5 * time.Second
+
+// outcome is what became of a PUBLISH: kept, refused for good, or to be tried
+// again after a wait.
+type outcome struct {
+	kept, refused bool
+	wait          time.Duration
+}
+
+// publication gives the one of a presentity.
+func (r *run) publication(of presence.Presentity) *publication {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := r.pubs[of]
+	if p == nil {
+		p = &publication{of: of, turn: newTurn()}
+		r.pubs[of] = p
+	}
+	return p
+}
+
+// publish sends doc: modify where a publication stands, else initial.
+func (r *run) publish(ctx context.Context, doc presence.Document) (outcome, error) {
+	p := r.publication(doc.Of)
+	if err := p.turn.take(ctx); err != nil {
+		return outcome{}, err
+	}
+	defer p.turn.give()
+	if _, err := sip.ParseURI(string(doc.Of)); err != nil {
+		return r.refuse(ctx, p, err.Error()) // it can't be asked for either
+	}
+	return r.exchange(ctx, p, pidf.Render(doc))
+}
+
+// refreshOne renews p without a body, unless a modify has done so meanwhile.
+func (r *run) refreshOne(ctx context.Context, p *publication) error {
+	select {
+	case p.turn <- struct{}{}:
+	default:
+		return nil
+	}
+	defer p.turn.give()
+	if p.etag() == "" {
+		// It has expired there, as after a long outage: only a whole document brings it back.
+		if err := r.forget(ctx, p); err != nil {
+			return err
+		}
+		r.lane.Again(p.of)
+		return nil
+	}
+	out, err := r.exchange(ctx, p, nil)
+	if err == nil && out.wait > 0 {
+		p.postpone(time.Now().Add(out.wait))
+	}
+	return err
+}
+
+// remove ends p at the far side (RFC 3903 §4.5).
+func (r *run) remove(ctx context.Context, p *publication) error {
+	tag := p.etag()
+	if tag == "" {
+		return nil
+	}
+	res, err := r.sip.Do(ctx, r.request(p.of, tag, 0, nil))
+	if err != nil {
+		return err
+	}
+	if res.OK() || res.Status == 412 {
+		return r.tags.Delete(ctx, r.key(p.of))
+	}
+	return fmt.Errorf("remove %s: %s", p.of, explain(res))
+}
+
+// exchange sends one PUBLISH, and those that its answer asks for at once: the
+// initial one after a 412, the longer one after a 423. The caller holds p.turn.
+func (r *run) exchange(ctx context.Context, p *publication, body []byte) (outcome, error) {
+	if r.asNewcomer() {
+		if err := r.first.take(ctx); err != nil {
+			return outcome{}, err
+		}
+		defer r.first.give()
+	}
+	for try := 0; ; try++ {
+		if r.isBarred() {
+			return outcome{}, nil
+		}
+		began := time.Now()
+		res, err := r.sip.Do(ctx, r.request(p.of, p.etag(), r.asked(), body))
+		if err != nil {
+			if ctx.Err() == nil {
+				r.missed(began, err)
+			}
+			return outcome{wait: time.Millisecond}, nil
+		}
+		switch {
+		case res.OK():
+			return outcome{kept: true}, r.stands(ctx, p, res)
+		case res.Status == 412:
+			// RFC 3903 §4.3 and §4.4: forget the tag, never the same request again.
+			r.answered(res.RTT)
+			if err := r.forget(ctx, p); err != nil {
+				return outcome{}, err
+			}
+			if body == nil {
+				r.lane.Again(p.of)
+				return outcome{}, nil
+			}
+			if try < 2 {
+				continue
+			}
+		case res.Status == 423 && try < 2 && r.lengthen(res):
+			r.answered(res.RTT)
+			continue
+		}
+		return r.declined(ctx, p, res)
+	}
+}
+
+// asNewcomer reports whether nothing was accepted yet. Then one request goes at a
+// time: a wrong password costs one try, not a window of them.
+func (r *run) asNewcomer() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.accepted
+}
+
+func (r *run) isBarred() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.barred
+}
+
+func (r *run) request(of presence.Presentity, tag string, expires time.Duration, body []byte) *sip.Request {
+	q := &sip.Request{
+		Method: "PUBLISH", URI: string(of), Target: r.c.Target, From: string(of), To: string(of),
+		Event: "presence", Expires: &expires, Credentials: r.c.Credentials, Timeout: r.pace.publish,
+	}
+	if tag != "" {
+		q.Header.Add("SIP-If-Match", tag)
+	}
+	if body != nil {
+		q.ContentType, q.Body = pidf.ContentType, body
+	}
+	return q
+}
+
+func (r *run) asked() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.expires
+}
+
+// lengthen takes the far side's shortest time (RFC 3903 §4: 423, Min-Expires);
+// it reports whether that is sane.
+func (r *run) lengthen(res *sip.Response) bool {
+	least, ok := res.MinExpires()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !ok || least > 7*24*time.Hour {
+		return false
+	}
+	r.expires = max(r.expires, least) // another request may have raised it meanwhile
+	return true
+}
+
+// stands takes note of a 2xx: the new entity-tag, and when to refresh.
+func (r *run) stands(ctx context.Context, p *publication, res *sip.Response) error {
+	granted, ok := res.Expires()
+	if asked := r.asked(); !ok || granted > asked {
+		granted = asked
+	}
+	tag := res.Header.Get("SIP-ETag")
+	if !isTag(tag) {
+		tag = "" // RFC 3903 §6 demands one; without it the next change is initial again
+	}
+	// At 80 to 90 % of its life: late enough to be rare, early enough for retries, and not all at once.
+	life := time.Duration(float64(granted) * (0.8 + 0.1*r.rand()))
+	p.mu.Lock()
+	was := p.refused
+	p.tag, p.refused, p.backoff, p.at, p.ends = tag, false, 0, time.Time{}, time.Time{}
+	if tag != "" {
+		p.at = time.Now().Add(max(life, minRefresh))
+		p.ends = time.Now().Add(max(granted, 2*minRefresh))
+	}
+	p.mu.Unlock()
+	r.mu.Lock()
+	r.accepted, r.forbidden, r.backoff = true, 0, 0
+	if was {
+		r.refused--
+	}
+	r.mu.Unlock()
+	r.answered(res.RTT)
+	poke(r.due)
+	ctx = context.WithoutCancel(ctx) // as in deliverOne
+	if tag == "" {
+		return r.tags.Delete(ctx, r.key(p.of))
+	}
+	return r.tags.PutSoft(ctx, r.key(p.of), []byte(tag))
+}
+
+// declined sorts the answers that are no 2xx into patience, refusal, and a
+// refused password.
+func (r *run) declined(ctx context.Context, p *publication, res *sip.Response) (outcome, error) {
+	why := explain(res)
+	_, asked := res.RetryAfter()
+	switch {
+	case res.Status == 401 || res.Status == 407 || res.Status == 403 && r.locked():
+		r.bar()
+		return outcome{}, agent.Permanent(fmt.Errorf("uplink %s: %s does not let us publish: %s (user %q)", r.c.Name, r.c.Target, why, r.c.Credentials.Username))
+	case res.Status == 503, res.Status == 480 && asked, res.Status == 500 && asked:
+		wait := retryAfter(res, r.grow())
+		r.strained(wait, why)
+		return outcome{wait: time.Millisecond}, nil
+	case res.Status >= 500 && res.Status < 600, res.Status == 408, res.Status == 480:
+		r.answered(res.RTT)
+		wait := retryAfter(res, p.grow(r.pace.backoff))
+		r.log.Debug("uplink: later", "presentity", p.of, "err", why, "wait", wait)
+		return outcome{wait: wait}, nil
+	}
+	r.answered(res.RTT)
+	return r.refuse(ctx, p, why)
+}
+
+// refuse takes note of a presentity that the far side will not have.
+func (r *run) refuse(ctx context.Context, p *publication, why string) (outcome, error) {
+	p.mu.Lock()
+	news := !p.refused
+	p.refused, p.at = true, time.Time{}
+	p.mu.Unlock()
+	if news {
+		r.mu.Lock()
+		r.refused++
+		r.mu.Unlock()
+		r.log.Warn("uplink: the presence server does not take this presentity", "presentity", p.of, "err", why)
+	}
+	return outcome{refused: true}, r.forget(ctx, p)
+}
+
+// locked counts a 403 and reports whether it means all of us: three before
+// anything was ever accepted. Some servers say 403 to a wrong password, and each
+// try brings the account nearer to being locked.
+func (r *run) locked() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.accepted {
+		return false
+	}
+	r.forbidden++
+	return r.forbidden >= 3
+}
+
+func (r *run) bar() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.barred = true
+}
+
+// grow is the lane's next pause where the far side names none.
+func (r *run) grow() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.backoff = min(max(r.pace.backoff, 2*r.backoff), time.Minute)
+	return r.backoff
+}
+
+// grow is the presentity's.
+func (p *publication) grow(first time.Duration) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.backoff = min(max(first, 2*p.backoff), time.Minute)
+	return p.backoff
+}
+
+// loadTags takes up what stood at the last stop. How long it still stands is
+// not known, for the clock may have been wrong: each is refreshed soon, unless
+// a change goes up before.
+func (r *run) loadTags() error {
+	prefix := r.c.Name + "/"
+	err := r.tags.Each(prefix, func(key string, value []byte) error {
+		of := presence.Presentity(strings.TrimPrefix(key, prefix))
+		if isTag(string(value)) {
+			r.pubs[of] = &publication{of: of, turn: newTurn(), tag: string(value), at: time.Now().Add(r.pace.idle)}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("uplink %s: entity-tags: %w", r.c.Name, err)
+	}
+	return nil
+}
+
+// forget drops the entity-tag of p.
+func (r *run) forget(ctx context.Context, p *publication) error {
+	p.mu.Lock()
+	p.tag, p.at, p.ends = "", time.Time{}, time.Time{}
+	p.mu.Unlock()
+	return r.tags.Delete(ctx, r.key(p.of))
+}
+
+func (r *run) key(of presence.Presentity) string { return r.c.Name + "/" + string(of) }
+
+// isTag holds the grammar of an entity-tag (RFC 3903 §11.3: token), and a bound.
+func isTag(s string) bool {
+	if s == "" || len(s) > 256 {
+		return false
+	}
+	return strings.Trim(strings.ToLower(s), "abcdefghijklmnopqrstuvwxyz0123456789-.!%*_+`'~") == ""
+}
+
+func retryAfter(res *sip.Response, otherwise time.Duration) time.Duration {
+	wait, ok := res.RetryAfter()
+	if !ok {
+		wait = otherwise
+	}
+	return min(wait, maxPause)
+}
+
+// explain is a response as a person reads it.
+func explain(res *sip.Response) string {
+	return fmt.Sprintf("%d %s", res.Status, cmp.Or(res.Reason, "(no reason)"))
+}
