@@ -190,6 +190,13 @@ func (c *compositor) kinds() (all []string) {
 	return all
 }
 
+// asked is how many requests came so far.
+func (c *compositor) asked() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.log)
+}
+
 // Do is the compositor without a wire between, for tests in which time is made.
 func (c *compositor) Do(ctx context.Context, r *sip.Request) (*sip.Response, error) {
 	q := ask{method: r.Method, uri: r.URI, body: string(r.Body), head: textproto.MIMEHeader{}}
