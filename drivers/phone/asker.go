@@ -12,16 +12,15 @@ type Doer interface {
 	Do(context.Context, *sip.Request) (*sip.Response, error)
 }
 
-// EndpointAsker sends OPTIONS through the agent's SIP endpoint.
-type EndpointAsker struct {
-	Endpoint Doer
-	From     string // who asks, such as "sip:pilotlight@example.com"
-}
+// Asking sends OPTIONS through the agent's SIP endpoint.
+func Asking(endpoint Doer) Asker { return asking{endpoint} }
+
+type asking struct{ endpoint Doer }
 
 // Options implements Asker. Any final response is an answer (RFC 3261 §11.2).
-func (a EndpointAsker) Options(ctx context.Context, target string) (SIPAnswer, error) {
+func (a asking) Options(ctx context.Context, target string) (SIPAnswer, error) {
 	uri, _, _ := strings.Cut(target, ";")
-	r, err := a.Endpoint.Do(ctx, &sip.Request{Method: "OPTIONS", URI: uri, Target: target, From: a.From, To: uri, Accept: []string{"application/sdp"}})
+	r, err := a.endpoint.Do(ctx, &sip.Request{Method: "OPTIONS", URI: uri, Target: target, To: uri, Accept: []string{"application/sdp"}})
 	if err != nil {
 		return SIPAnswer{}, err
 	}

@@ -72,7 +72,7 @@ func TestOptionsThroughTheEndpoint(t *testing.T) {
 	c := sipConfig()
 	c.SIP = time.Second
 	c.Phones[0].SIPPort = sipPhone(t)
-	b := run(t, c, EndpointAsker{Endpoint: e, From: "sip:pilotlight@example.com"})
+	b := run(t, c, Asking(e))
 	o := b.Wait(t, 5*time.Second, from(sourceSIP))
 	if o.Reach.Outcome != presence.Answered || !o.Abilities.Audio || !o.Abilities.Video {
 		t.Errorf("facts %+v %+v", o.Reach, o.Abilities)

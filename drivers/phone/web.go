@@ -118,6 +118,9 @@ func (w *webPoller) patience(st *webState) time.Duration {
 func (s *session) sweep(ctx context.Context, streams int) (seen, error) {
 	var got seen
 	page, err := s.page(ctx, pathDevice)
+	if f, ok := errors.AsType[*Fault](err); ok && f.Missing && f.Reach == presence.Garbled {
+		f.Detail = adviceOther
+	}
 	if err != nil {
 		return seen{}, err
 	}
@@ -204,7 +207,11 @@ func (w *webPoller) answered(ctx context.Context, s *session, st *webState, got 
 				Facts: presence.Facts{Reach: o.Reach}})
 		}
 		st.reach, st.detail = presence.Answered, ""
-		w.log.Info("phone answers", "device", s.phone.Name, "model", got.device.Model, "number", got.device.Number)
+		level := slog.LevelInfo
+		if was == "" { // five hundred at a start are no news
+			level = slog.LevelDebug
+		}
+		w.log.Log(ctx, level, "phone answers", "device", s.phone.Name, "model", got.device.Model, "number", got.device.Number)
 	}
 	if got.device.Number != "" {
 		w.lines.add(got.device.Number)
