@@ -22,11 +22,11 @@ var errNoAnswer = errors.New("no answer in time")
 
 // clientTx is a client transaction (§17.1, run by sipgo).
 type clientTx struct {
-	tx      *siplib.ClientTx
-	stream  *stream       // nil on UDP
-	answers chan received // in order of arrival; the oldest provisional gives way
-	lost    chan struct{} // closed when the stream is
-	busy    atomic.Int32  // responses on their way through sipgo
+	tx     *siplib.ClientTx
+	stream *stream       // nil on UDP
+	final  chan received // the first final response
+	lost   chan struct{} // closed when the stream is
+	busy   atomic.Int32  // provisional responses on their way through sipgo
 }
 
 type received struct {
@@ -170,7 +170,7 @@ func (s *serving) transact(ctx context.Context, out *outgoing, h hop, transport 
 	way.origin, way.packet = req, out.render(branch, transport, s.localFor(way))
 	key := clientKey(branch, out.r.Method)
 	c := &clientTx{tx: siplib.NewClientTx(key, req, way, s.e.txLog), stream: st,
-		answers: make(chan received, 8), lost: make(chan struct{})}
+		final: make(chan received, 1), lost: make(chan struct{})}
 	if !s.register(key, c) {
 		return nil, context.Canceled
 	}
@@ -191,11 +191,9 @@ func (s *serving) transact(ctx context.Context, out *outgoing, h hop, transport 
 func (c *clientTx) await(ctx context.Context, final func(received) *Response) (*Response, error) {
 	for {
 		select {
-		case got := <-c.answers:
-			if got.m.status >= 200 {
-				return final(got), nil
-			}
-		case <-c.tx.Responses(): // the same, as sipgo passes it up
+		case got := <-c.final:
+			return final(got), nil
+		case <-c.tx.Responses(): // provisional
 		case <-c.tx.Done():
 			return nil, c.tx.Err()
 		case <-c.lost:
@@ -236,30 +234,24 @@ func (s *serving) response(m *message, a arrival) {
 	}
 	s.mu.Lock()
 	c := s.clients[clientKey(v.branch, method)]
-	if c == nil || s.closed || c.busy.Load() >= 8 {
-		s.mu.Unlock()
-		s.e.count.drop("response")
-		return
+	known := c != nil && !s.closed
+	if known && m.status < 200 && c.busy.Load() < 8 {
+		// sipgo slows its retransmissions down (§17.1.2.2). A final response need
+		// not pass there: it ends the transaction.
+		c.busy.Add(1)
+		res := siplib.NewResponse(m.status, m.reason)
+		s.wg.Go(func() {
+			defer c.busy.Add(-1)
+			c.tx.Receive(res) // blocks until await has seen it
+		})
 	}
-	c.busy.Add(1)
-	res := siplib.NewResponse(m.status, m.reason)
-	s.wg.Go(func() {
-		defer c.busy.Add(-1)
-		c.tx.Receive(res) // blocks until await has seen it
-	})
 	s.mu.Unlock()
-	select {
-	case c.answers <- received{m, a}:
-	default:
-		if m.status >= 200 { // provisionals fill the box: make room
-			select {
-			case <-c.answers:
-			default:
-			}
-			select {
-			case c.answers <- received{m, a}:
-			default:
-			}
+	if !known {
+		s.e.count.drop("response")
+	} else if m.status >= 200 {
+		select {
+		case c.final <- received{m, a}:
+		default: // a retransmission
 		}
 	}
 }
