@@ -70,11 +70,13 @@ var authProtocols = map[string]gosnmp.SnmpV3AuthProtocol{
 	"sha256": gosnmp.SHA256, "sha384": gosnmp.SHA384, "sha512": gosnmp.SHA512,
 }
 
-// Cisco extends the key of AES-192 and AES-256 the way of 3DES (draft-reeder),
-// as does net-snmp: the "C" variants of gosnmp.
+// Where the hash is shorter than the key, AES-192 and AES-256 need a longer one.
+// Cisco makes it in the way of draft-reeder, "AES-256-C" to net-snmp, whose own
+// "AES-256" follows draft-blumenthal. From SHA-256 on both are the same.
 var privacyProtocols = map[string]gosnmp.SnmpV3PrivProtocol{
 	"des": gosnmp.DES, "aes": gosnmp.AES, "aes128": gosnmp.AES,
 	"aes192": gosnmp.AES192C, "aes256": gosnmp.AES256C,
+	"aes192-blumenthal": gosnmp.AES192, "aes256-blumenthal": gosnmp.AES256,
 }
 
 // read checks c and reads its secrets.
