@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"syscall"
 	"time"
 
@@ -26,6 +27,10 @@ import (
 
 	"pilotlight/testbench/powercut/disk"
 )
+
+// ErrUnavailable says that this system lets us mount nothing: no /dev/fuse, or
+// no right to use it.
+var ErrUnavailable = errors.New("no FUSE here")
 
 // Options of a machine.
 type Options struct {
@@ -45,9 +50,15 @@ type Machine struct {
 // process must not mmap files of that folder: a page fault would block a thread
 // that the server may need.
 func Start(folder string, image disk.Image, o Options) (*Machine, error) {
+	device, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if err := device.Close(); err != nil {
+		return nil, err
+	}
 	m := &Machine{folder: folder, disk: disk.Load(image)}
 	fs := &fileSystem{RawFileSystem: fuse.NewDefaultRawFileSystem(), disk: m.disk, delay: o.SyncDelay}
-	var err error
 	m.server, err = fuse.NewServer(fs, folder, &fuse.MountOptions{
 		FsName: "powercut", Name: "powercut",
 		DirectMount:   true, // no fusermount needed where we are root
@@ -58,6 +69,9 @@ func Start(folder string, image disk.Image, o Options) (*Machine, error) {
 		ExplicitDataCacheControl: true,
 		DisableReadDirPlus:       true,
 	})
+	if errors.Is(err, os.ErrPermission) {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("mount %s: %w", folder, err)
 	}
