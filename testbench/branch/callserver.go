@@ -62,6 +62,7 @@ type notify struct {
 	began  time.Time
 	wait   time.Duration
 	again  *agenda.Item
+	last   bool // it says that the subscription is over
 }
 
 func newCallServer(b *Branch) *callServer {
@@ -256,7 +257,7 @@ func (s *callServer) flush(key string) {
 		}
 	}
 	sub.dirty = false
-	n := &notify{sub: sub, branch: "z9hG4bK" + sipwire.Token(), began: time.Now(), wait: t1}
+	n := &notify{sub: sub, branch: "z9hG4bK" + sipwire.Token(), began: time.Now(), wait: t1, last: sub.over != ""}
 	n.wire = s.notification(sub, n.branch).Bytes()
 	sub.flight = n
 	s.flying[n.branch] = n
@@ -319,7 +320,7 @@ func (s *callServer) answered(m *sipwire.Message) {
 	}
 	sub := n.sub
 	s.landed(sub)
-	if m.Status >= 300 || sub.over != "" {
+	if m.Status >= 300 || n.last {
 		s.remove(sub)
 		return
 	}

@@ -36,14 +36,14 @@ const (
 
 // State is the truth about one phone.
 type State struct {
-	Doing        Doing
-	Peer         string // the phone at the other end
-	Unplugged    bool   // no cable: neither link nor power
-	Booting      bool   // plugged in again, and not answering yet
-	Frozen       bool   // accepts connections, never answers
-	WebDisabled  bool   // its web port refuses
-	Paged        bool   // plays a page: audio without a call
-	Registration Registration
+	Doing        Doing        `json:"doing"`
+	Peer         string       `json:"peer,omitempty"`         // the phone at the other end
+	Unplugged    bool         `json:"unplugged,omitempty"`    // no cable: neither link nor power
+	Booting      bool         `json:"booting,omitempty"`      // plugged in again, and not answering yet
+	Frozen       bool         `json:"frozen,omitempty"`       // accepts connections, never answers
+	WebDisabled  bool         `json:"web_disabled,omitempty"` // its web port refuses
+	Paged        bool         `json:"paged,omitempty"`        // plays a page: audio without a call
+	Registration Registration `json:"registration"`
 }
 
 // Word is the state in the words a board shows: unpowered, unreachable,

@@ -88,9 +88,11 @@ func commands() map[string]command {
 			return asJSON(map[string]any{"central": c.b.CentralCounts(), "subscriptions": held, "taken": taken})
 		}},
 		"truth": {-1, "truth [PHONE...]: what phones are doing", func(c *control, args []string) (string, error) {
-			truth := c.b.Truth()
-			if len(args) > 0 {
-				maps.DeleteFunc(truth, func(name string, _ branch.State) bool { return !slices.Contains(args, name) })
+			truth := map[string]told{}
+			for name, s := range c.b.Truth() {
+				if len(args) == 0 || slices.Contains(args, name) {
+					truth[name] = told{s.Word(), s}
+				}
 			}
 			return asJSON(truth)
 		}},
@@ -98,6 +100,12 @@ func commands() map[string]command {
 			return asJSON(c.b.Phones())
 		}},
 	}
+}
+
+// told is the truth about a phone, with the word of a board for it.
+type told struct {
+	Word string `json:"word"`
+	branch.State
 }
 
 func runScript(c *control, args []string) (string, error) {

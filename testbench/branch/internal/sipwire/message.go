@@ -281,7 +281,7 @@ type URI struct {
 func ParseURI(s string) (URI, error) {
 	rest, ok := strings.CutPrefix(s, "sip:")
 	if !ok {
-		return URI{}, fmt.Errorf("%w: URI %.60q: want sip:", ErrMalformed, s)
+		return URI{}, fmt.Errorf("%w: URI %.60q: no sip scheme", ErrMalformed, s)
 	}
 	rest, _, _ = strings.Cut(rest, "?")
 	rest, params, _ := strings.Cut(rest, ";")

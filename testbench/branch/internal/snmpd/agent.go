@@ -172,8 +172,7 @@ func get(binds []byte, t *Table, name OID) []byte {
 	// No instance if the object has others, else no object (RFC 3416 §4.2.1);
 	// the object is guessed as the name without its last part.
 	missing := byte(noSuchObject)
-	if i < len(t.rows) && name.len() > 2 && len(t.rows[i].OID) >= len(name)-4 &&
-		t.rows[i].OID[:len(name)-4] == name[:len(name)-4] {
+	if object := name[:len(name)-4]; t.below(i, object) || t.below(i-1, object) {
 		missing = noSuchInstance
 	}
 	return bind(binds, name, Value{missing, 0})

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"sort"
+	"strings"
 )
 
 // Value is what an object holds, as the BER element of a response.
@@ -74,4 +75,9 @@ func (t *Table) find(o OID) (int, bool) {
 // after is the place of the first object behind o.
 func (t *Table) after(o OID) int {
 	return sort.Search(len(t.rows), func(i int) bool { return t.rows[i].OID > o })
+}
+
+// below reports whether the row at a place is part of an object.
+func (t *Table) below(i int, object OID) bool {
+	return i >= 0 && i < len(t.rows) && strings.HasPrefix(string(t.rows[i].OID), string(object))
 }

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"pilotlight/testbench/branch"
+)
+
+func TestTheCommandObeysLinesAndEndsWithThem(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	file := filepath.Join(t.TempDir(), "out.yaml")
+	in, say := io.Pipe()
+	said, out := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		err := run([]string{"-phones", "3", "-script=false", "-config", file}, in, out)
+		out.Close()
+		done <- err
+	}()
+	lines := bufio.NewScanner(said)
+	hear := func() string {
+		if !lines.Scan() {
+			t.Fatal("no answer")
+		}
+		return lines.Text()
+	}
+	ask := func(command string) string {
+		io.WriteString(say, command+"\n")
+		return hear()
+	}
+	if r := hear(); !strings.HasPrefix(r, "ready phones=3 switch=127.") {
+		t.Errorf("%q", r)
+	}
+	if y, err := os.ReadFile(file); err != nil || !strings.Contains(string(y), "pilotlight-data") {
+		t.Errorf("the configuration: %v", err)
+	}
+	var phones []branch.Phone
+	if err := json.Unmarshal([]byte(strings.TrimPrefix(ask("phones"), "ok ")), &phones); err != nil {
+		t.Fatal(err)
+	}
+	one, two := phones[0].Name, phones[1].Name
+	for _, c := range []struct{ say, want string }{
+		{"call " + one + " " + two, "ok"},
+		{"call " + one + " " + two, "error"},
+		{"answer " + two, "ok"},
+		{"truth " + two, `ok {"` + two + `":{"word":"in-use"`},
+		{"unplug " + one, "ok"},
+		{"truth " + one, `ok {"` + one + `":{"word":"unpowered"`},
+		{"unplug SEP0", "error branch: no phone"},
+		{"central off", "ok"},
+		{"central sideways", "error"},
+		{"script on", "ok"},
+		{"counts", "ok {"},
+		{"unplug", "error want: unplug PHONE"},
+		{"dance", "error no command"},
+	} {
+		if r := ask(c.say); !strings.HasPrefix(r, c.want) {
+			t.Errorf("%s: %q, want %q", c.say, r, c.want)
+		}
+	}
+	io.WriteString(say, "quit\n")
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	say.Close()
+}
