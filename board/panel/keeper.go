@@ -1,0 +1,207 @@
+package panel
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"pilotlight/agent/presence"
+	"pilotlight/agent/relay"
+)
+
+// keeper owns the snapshot.
+type keeper struct {
+	heart   Heart
+	uplinks Uplinks
+	log     *slog.Logger
+
+	mu   sync.Mutex // one swap at a time
+	gone map[string]presence.Rev
+	snap atomic.Pointer[snapshot]
+
+	refreshing sync.Mutex
+	refreshed  time.Time
+}
+
+func newKeeper(d Deps, log *slog.Logger) *keeper {
+	k := &keeper{heart: d.Heart, uplinks: d.Uplinks, log: log, gone: map[string]presence.Rev{}}
+	k.snap.Store(&snapshot{changed: make(chan struct{})})
+	return k
+}
+
+// settle is how long changes gather before they are shown together, once some
+// have been shown: it bounds the work at a storm, and is under what an eye sees.
+const settle = 5 * time.Millisecond
+
+// uplinkPause is the least time between two events that only say how much is
+// pending on an uplink.
+const uplinkPause = time.Second
+
+// run follows the heart until ctx is done; loaded is called once the present
+// state is in.
+func (k *keeper) run(ctx context.Context, loaded func()) error {
+	docs, err := k.heart.Follow(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("panel: follow documents: %w", err)
+	}
+	defer docs.Close()
+	devices, err := k.heart.FollowDevices(ctx)
+	if err != nil {
+		return fmt.Errorf("panel: follow devices: %w", err)
+	}
+	defer devices.Close()
+	k.apply(append(drain(docs, docItem), drain(devices, deviceItem)...))
+	loaded()
+
+	g, ctx := errgroup.WithContext(ctx)
+	changes := make(chan *item)
+	g.Go(func() error { return pump(ctx, docs, docItem, changes) })
+	g.Go(func() error { return pump(ctx, devices, deviceItem, changes) })
+	g.Go(func() error { return k.gather(ctx, changes) })
+	if k.uplinks != nil {
+		g.Go(func() error { return k.followUplinks(ctx) })
+	}
+	return g.Wait()
+}
+
+func docItem(d presence.Document) *item {
+	return &item{kind: kindPresence, key: string(d.Of), own: d.Rev, doc: &d, gone: d.Kind == ""}
+}
+
+func deviceItem(d presence.Device) *item {
+	return &item{kind: kindPhone, key: d.Name, own: d.Rev, device: &d, gone: d.State == ""}
+}
+
+func drain[T any](f Feed[T], wrap func(T) *item) (all []*item) {
+	for v, ok := f.TryNext(); ok; v, ok = f.TryNext() {
+		all = append(all, wrap(v))
+	}
+	return all
+}
+
+func pump[T any](ctx context.Context, f Feed[T], wrap func(T) *item, out chan<- *item) error {
+	for {
+		v, err := f.Next(ctx)
+		if err != nil {
+			return err
+		}
+		select {
+		case out <- wrap(v):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// gather takes changes in batches: the first at once, what follows within
+// settle together.
+func (k *keeper) gather(ctx context.Context, changes <-chan *item) error {
+	var last time.Time
+	for {
+		var batch []*item
+		select {
+		case it := <-changes:
+			batch = append(batch, it)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		window := time.NewTimer(settle - min(settle, time.Since(last)))
+	more:
+		for {
+			select {
+			case it := <-changes:
+				batch = append(batch, it)
+			case <-window.C:
+				break more
+			}
+		}
+		k.apply(batch)
+		last = time.Now()
+	}
+}
+
+// apply puts another snapshot in place, with a batch of changes in it.
+func (k *keeper) apply(batch []*item) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	old := k.snap.Load()
+	e := edit{next: *old, replaced: map[*item]*item{}, gone: k.gone}
+	e.next.phones, e.next.docs = slices.Clone(old.phones), slices.Clone(old.docs)
+	slices.SortStableFunc(batch, func(a, b *item) int { return a.own.Compare(b.own) })
+	for _, it := range batch {
+		e.take(it)
+	}
+	k.swap(old, e.done(old.order))
+}
+
+func (k *keeper) swap(old, next *snapshot) {
+	next.changed = make(chan struct{})
+	k.snap.Store(next)
+	close(old.changed)
+}
+
+// refreshEvery is how old the ages in a snapshot may get before a question is
+// answered from it.
+const refreshEvery = time.Second
+
+// refresh brings the ages up to date, which change without anybody being told,
+// and with them whatever the feeds are about to tell. Now is for who has just
+// changed something, and shall read it back. When the ledger does not answer in
+// time, what is known is shown.
+func (k *keeper) refresh(ctx context.Context, now bool) *snapshot {
+	k.refreshing.Lock()
+	defer k.refreshing.Unlock()
+	if !now && time.Since(k.refreshed) < refreshEvery {
+		return k.snap.Load()
+	}
+	ctx, stop := context.WithTimeout(ctx, refreshEvery)
+	defer stop()
+	devices, err := k.heart.Devices(ctx)
+	if err != nil {
+		return k.snap.Load()
+	}
+	docs, err := k.heart.Documents(ctx, nil)
+	if err != nil {
+		return k.snap.Load()
+	}
+	batch := make([]*item, 0, len(docs)+len(devices))
+	for _, d := range devices {
+		batch = append(batch, deviceItem(d))
+	}
+	for _, d := range docs {
+		batch = append(batch, docItem(d))
+	}
+	k.apply(batch)
+	k.refreshed = time.Now()
+	return k.snap.Load()
+}
+
+func (k *keeper) followUplinks(ctx context.Context) error {
+	next, done := k.uplinks.Follow()
+	defer done()
+	for {
+		all, err := next(ctx)
+		if err != nil {
+			return err
+		}
+		k.mu.Lock()
+		old := k.snap.Load()
+		snap := *old
+		snap.uplinks = all
+		k.swap(old, &snap)
+		k.mu.Unlock()
+		if slices.EqualFunc(old.uplinks, all, func(a, b relay.Status) bool { return a.Name == b.Name && a.Mode == b.Mode }) {
+			select { // only numbers moved: once a second is enough for an eye
+			case <-time.After(uplinkPause):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+}
