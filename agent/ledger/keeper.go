@@ -1,12 +1,14 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
 	"maps"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -39,7 +41,6 @@ type place struct {
 // A batch is what one commit writes. Nobody changes it once it is handed over.
 type batch struct {
 	records map[place]record // nil: deleted
-	seen    map[uint32]time.Time
 	waiters []chan error
 	copies  []chan snapshot
 }
@@ -84,7 +85,7 @@ func newKeeper(d disk, cfg Config) *keeper {
 }
 
 func (k *keeper) renew() {
-	k.next = batch{records: map[place]record{}, seen: map[uint32]time.Time{}}
+	k.next = batch{records: map[place]record{}}
 	k.due = time.Time{}
 }
 
@@ -97,12 +98,6 @@ func (k *keeper) put(now time.Time, kind store.Kind, key string, r record) {
 // ride writes r with the next commit, and asks for one only after a while.
 func (k *keeper) ride(now time.Time, kind store.Kind, key string, r record) {
 	k.next.records[place{kind, key}] = r
-	k.within(now, max(touchEvery, k.dial))
-}
-
-// touch notes that an observation was repeated.
-func (k *keeper) touch(now time.Time, number uint32, seen time.Time) {
-	k.next.seen[number] = seen
 	k.within(now, max(touchEvery, k.dial))
 }
 
@@ -168,9 +163,8 @@ func (k *keeper) committed(o outcome) {
 	now := time.Now()
 	k.failing = now.Add(pause)
 	newer := k.next
-	k.next.records, k.next.seen = o.of.records, o.of.seen
+	k.next.records = o.of.records
 	maps.Copy(k.next.records, newer.records)
-	maps.Copy(k.next.seen, newer.seen)
 	k.within(now, pause)
 }
 
@@ -179,7 +173,7 @@ func (k *keeper) finish() {
 	if k.inFlight != nil {
 		k.committed(<-k.done)
 	}
-	if len(k.next.records)+len(k.next.seen) > 0 || k.urgent() {
+	if len(k.next.records) > 0 || k.urgent() {
 		b := k.next
 		k.renew()
 		k.jobs <- &b
@@ -211,7 +205,7 @@ func (k *keeper) file() error {
 }
 
 func (b *batch) mutations() []store.Mutation {
-	all := make([]store.Mutation, 0, len(b.records)+len(b.seen))
+	all := make([]store.Mutation, 0, len(b.records))
 	for at, r := range b.records {
 		m := store.Mutation{Kind: at.kind, Key: at.key}
 		if r != nil {
@@ -219,9 +213,10 @@ func (b *batch) mutations() []store.Mutation {
 		}
 		all = append(all, m)
 	}
-	for number, at := range b.seen {
-		all = append(all, store.Mutation{Kind: store.Seen, Key: seenKey(number), Value: encode(seenRecord{at})})
-	}
+	// Neighbours have names in common: sorted, the log deflates better.
+	slices.SortFunc(all, func(a, b store.Mutation) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Key, b.Key))
+	})
 	return all
 }
 

@@ -18,7 +18,7 @@ const neverLive = time.Duration(math.MinInt64 / 2)
 // load fills the state from the disk, then with what the configuration says,
 // and composes all of it, so that the last known state is there at once.
 func (l *Ledger) load(disk disk) error {
-	repeated := map[uint32]time.Time{}
+	repeated := map[uint32]seenBlock{}
 	history := map[string][]eventRecord{}
 	since := map[string]sinceRecord{}
 	var observed []observationRecord
@@ -29,10 +29,10 @@ func (l *Ledger) load(disk disk) error {
 			r, err = readObservation(b)
 			observed = append(observed, r)
 		case store.Seen:
-			var number uint32
-			var at time.Time
-			number, at, err = readSeen(key, b)
-			repeated[number] = at
+			var block uint32
+			var is seenBlock
+			block, is, err = readSeen(key, b)
+			repeated[block] = is
 		case store.Publications:
 			err = l.loadStanding(key, b)
 		case store.Since:
@@ -62,19 +62,19 @@ func (l *Ledger) load(disk disk) error {
 
 // restore takes over observations from before the start: last known, until
 // they are told again.
-func (l *Ledger) restore(observed []observationRecord, repeated map[uint32]time.Time) {
-	for _, r := range observed {
-		l.number = max(l.number, r.number)
-		at, touched := repeated[r.number]
+func (l *Ledger) restore(observed []observationRecord, repeated map[uint32]seenBlock) {
+	used := map[uint32]time.Time{}
+	for i, r := range observed {
+		at := time.UnixMicro(repeated[r.number/blockSize].micros[r.number%blockSize])
 		if at.After(r.Seen) {
-			r.Seen = at
+			observed[i].Seen = at
 		}
-		delete(repeated, r.number)
-		r.TTL = neverLive
-		l.hold(held{observationRecord: r, restored: true, touched: touched})
+		used[r.number] = observed[i].Seen
 	}
-	for number := range repeated { // of observations that are gone
-		l.put(l.opened, store.Seen, seenKey(number), nil)
+	l.repeats.claim(used)
+	for _, r := range observed {
+		r.TTL = neverLive
+		l.hold(held{observationRecord: r, restored: true})
 	}
 }
 
@@ -90,8 +90,7 @@ func (l *Ledger) configure() {
 			l.log.Error("configured observation not taken", "err", err)
 			continue
 		}
-		l.number++
-		l.hold(held{observationRecord: observationRecord{o, l.number}, static: true})
+		l.hold(held{observationRecord: observationRecord{Observation: o}, static: true})
 	}
 }
 

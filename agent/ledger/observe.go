@@ -167,8 +167,7 @@ func (l *Ledger) merge(now time.Time, seen *[]held, o presence.Observation) (tak
 		l.refuse("sources")
 		return false, fmt.Errorf("observation from %s of %s: %w", o.Source, o.Key().Subject, ErrFull)
 	}
-	l.number++
-	h := held{observationRecord: observationRecord{o, l.number}, written: now}
+	h := held{observationRecord: observationRecord{o, l.repeats.take()}, written: now}
 	l.put(now, store.Observations, observationKey(o), h.observationRecord)
 	*seen = append(*seen, h)
 	return true, nil
@@ -179,31 +178,29 @@ func (l *Ledger) merge(now time.Time, seen *[]held, o presence.Observation) (tak
 func (l *Ledger) replace(now time.Time, h *held, o presence.Observation) {
 	same := sameFacts(h.Facts, o.Facts)
 	drifted := same && !sameNumbers(h.Facts, o.Facts)
+	backwards := o.Seen.Before(h.Seen) // the wall clock, over a restart
 	h.Observation, h.restored = o, false
+	l.repeats.touch(h.number, o.Seen)
 	switch {
 	case !same:
-		l.rewrite(now, h, l.put)
+		l.put(now, store.Observations, observationKey(o), h.observationRecord)
+		h.written = now
 	case drifted && now.Sub(h.written) >= driftEvery:
-		l.rewrite(now, h, l.ride)
+		l.ride(now, store.Observations, observationKey(o), h.observationRecord)
+		h.written = now
+	case backwards:
+		l.within(now, l.dial)
+		l.repeats.since = now.Add(-touchEvery)
 	default:
-		h.touched = true
-		l.touch(now, h.number, o.Seen)
+		l.within(now, max(touchEvery, l.dial))
 	}
-}
-
-func (l *Ledger) rewrite(now time.Time, h *held, put func(time.Time, store.Kind, string, record)) {
-	put(now, store.Observations, observationKey(h.Observation), h.observationRecord)
-	delete(l.next.seen, h.number)
-	if h.touched { // the time of the old word is none of the new one's
-		put(now, store.Seen, seenKey(h.number), nil)
-		h.touched = false
+	if l.repeats.since.IsZero() {
+		l.repeats.since = now
 	}
-	h.written = now
 }
 
 // unwrite forgets an observation on disk.
 func (l *Ledger) unwrite(now time.Time, h held) {
 	l.put(now, store.Observations, observationKey(h.Observation), nil)
-	delete(l.next.seen, h.number)
-	l.put(now, store.Seen, seenKey(h.number), nil)
+	l.repeats.free(h.number)
 }

@@ -4,8 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"pilotlight/agent/ledger/internal/store"
 	"pilotlight/agent/presence"
@@ -70,22 +73,52 @@ func readObservation(b []byte) (observationRecord, error) {
 	return r, err
 }
 
-// seenRecord is when an observation was last repeated.
-type seenRecord struct{ at time.Time }
+// seenBlock is when each of a block of observations was last repeated, in
+// microseconds of Unix time, by number modulo the block; 0: there is none.
+// Repeats are most of what happens, and a few bytes each in a block.
+type seenBlock struct{ micros [blockSize]int64 }
 
-func (r seenRecord) write(f *fields) { f.time(1, r.at) }
+const blockSize = 64
 
-func readSeen(key string, b []byte) (number uint32, at time.Time, err error) {
-	if len(key) != 4 {
-		return 0, at, errors.New("key is not a number")
+func blockKey(block uint32) string { return string(binary.BigEndian.AppendUint32(nil, block)) }
+
+func (r seenBlock) write(f *fields) {
+	latest := slices.Max(r.micros[:])
+	f.int(1, latest)
+	var ages []byte // 0: none, else the age against the latest, plus one
+	for _, at := range r.micros {
+		if at == 0 {
+			ages = append(ages, 0)
+		} else {
+			ages = protowire.AppendVarint(ages, uint64(latest-at)+1)
+		}
 	}
+	f.always(2, ages)
+}
+
+func readSeen(key string, b []byte) (block uint32, r seenBlock, err error) {
+	if len(key) != 4 {
+		return 0, r, errors.New("key is not a number")
+	}
+	var latest int64
 	err = readRecord(b, func(f field) error {
-		if f.num == 1 {
-			at = f.time()
+		switch f.num {
+		case 1:
+			latest = f.int()
+		case 2:
+			for i := range r.micros {
+				age, n := protowire.ConsumeVarint(f.b)
+				if n < 0 {
+					return protowire.ParseError(n)
+				}
+				if f.b = f.b[n:]; age > 0 {
+					r.micros[i] = latest - int64(age-1)
+				}
+			}
 		}
 		return nil
 	})
-	return binary.BigEndian.Uint32([]byte(key)), at, err
+	return binary.BigEndian.Uint32([]byte(key)), r, err
 }
 
 // standingRecord is a publication. Its slot, not its entity-tag, names its

@@ -19,7 +19,7 @@ type state struct {
 	dirtyDevices  map[string]struct{} // to be fused anew
 	dirtyEntities map[presence.Presentity]struct{}
 
-	number    uint32 // the last number given to an observation
+	repeats   repeats
 	seq       uint64 // the last revision
 	shown     int    // presentities that have a document
 	standings int
@@ -33,7 +33,7 @@ func newState(domain string) *state {
 		domain: domain, roster: presence.NewRoster(domain),
 		devices: map[string]*device{}, entities: map[presence.Presentity]*entity{},
 		dirtyDevices: map[string]struct{}{}, dirtyEntities: map[presence.Presentity]struct{}{},
-		refused: map[string]uint64{},
+		repeats: repeats{dirty: map[uint32]struct{}{}}, refused: map[string]uint64{},
 	}
 }
 
@@ -43,7 +43,6 @@ type held struct {
 	static   bool      // of the configuration: neither stored nor forgotten
 	restored bool      // from before the start: never live
 	written  time.Time // when it last went whole to the disk
-	touched  bool      // a repeat of it did
 }
 
 // device is one device and its observations.

@@ -37,9 +37,9 @@ func (k *keeper) tell(err error) {
 
 // count takes over what the owner holds. The owner calls it.
 func (l *Ledger) count() {
-	waits := len(l.next.records) + len(l.next.seen)
+	waits := len(l.next.records)
 	if l.inFlight != nil {
-		waits += len(l.inFlight.records) + len(l.inFlight.seen)
+		waits += len(l.inFlight.records)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -124,6 +123,3 @@ func readRecord(b []byte, visit func(field) error) error {
 	}
 	return read(b[1:], visit)
 }
-
-// seenKey is the key of an observation's number.
-func seenKey(number uint32) string { return string(binary.BigEndian.AppendUint32(nil, number)) }

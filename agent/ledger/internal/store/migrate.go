@@ -17,8 +17,17 @@ func migrations() []migration {
 	return []migration{layoutOne}
 }
 
+// buckets are all that a store has.
+func buckets() [][]byte {
+	all := [][]byte{bucketMeta, bucketLog}
+	for _, name := range bucketOf {
+		all = append(all, name)
+	}
+	return all
+}
+
 func layoutOne(tx *bbolt.Tx) error {
-	for _, name := range append([][]byte{bucketMeta, bucketLog}, values(bucketOf)...) {
+	for _, name := range buckets() {
 		if _, err := tx.CreateBucket(name); err != nil {
 			return fmt.Errorf("bucket %q: %w", name, err)
 		}

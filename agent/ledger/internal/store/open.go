@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
 )
 
 // Open opens the store at o.Path, or makes one. A file that cannot be trusted
@@ -24,25 +25,28 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	defer unlock()
-	f, err := os.OpenFile(o.Path, os.O_RDWR, 0)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return makeNew(o)
-	case err != nil:
-		return nil, fmt.Errorf("store: %w", err)
+	s, err := openSound(o)
+	if err != nil {
+		return nil, err
 	}
-	if err := lock(f); err != nil {
-		return nil, errors.Join(fmt.Errorf("store %s: %w", o.Path, err), f.Close())
-	}
-	s, err := adopt(o, f)
-	if err == nil {
-		err = s.begin()
-		if err == nil {
-			return s.compacted()
-		}
+	if err := s.begin(); err != nil {
 		return nil, errors.Join(err, s.db.Close())
 	}
-	if errors.Is(err, ErrNewer) {
+	if !s.mostlyFree() {
+		return s, nil
+	}
+	return s.compact()
+}
+
+// openSound opens the file if it is sound, and else a new one in its place.
+func openSound(o Options) (*Store, error) {
+	s, err := openFile(o)
+	switch {
+	case err == nil:
+		return s, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return openNew(o)
+	case !errors.Is(err, errUnsound):
 		return nil, fmt.Errorf("store %s: %w", o.Path, err)
 	}
 	aside, asideErr := setAside(o.Path)
@@ -50,11 +54,34 @@ func Open(o Options) (*Store, error) {
 		return nil, fmt.Errorf("store %s is broken (%w) and cannot be set aside: %w", o.Path, err, asideErr)
 	}
 	o.Log.Error("store is broken: set aside, starting with an empty one", "file", o.Path, "aside", aside, "err", err)
-	s, makeErr := makeNew(o)
-	if makeErr != nil {
-		return nil, makeErr
+	s, newErr := openNew(o)
+	if newErr != nil {
+		return nil, newErr
 	}
 	s.stats.SetAside, s.stats.Why = aside, err.Error()
+	return s, nil
+}
+
+func openFile(o Options) (*Store, error) {
+	f, err := os.OpenFile(o.Path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := lock(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return adopt(o, f)
+}
+
+func openNew(o Options) (*Store, error) {
+	err := makeFile(o)
+	if err != nil {
+		return nil, fmt.Errorf("store %s: make: %w", o.Path, err)
+	}
+	s, err := openFile(o)
+	if err != nil {
+		return nil, fmt.Errorf("store %s: %w", o.Path, err)
+	}
 	return s, nil
 }
 
@@ -74,15 +101,19 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// errUnsound marks what only a new file helps against.
+var errUnsound = errors.New("not sound")
+
 // adopt takes an existing, locked file into use if it is sound in every page
 // and record, and brings it to the present schema. On an error f is closed.
 func adopt(o Options, f *os.File) (*Store, error) {
 	if err := verify(f); err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, errors.Join(fmt.Errorf("%w: %w", errUnsound, err), f.Close())
 	}
 	db, err := openBolt(o, f)
 	if err != nil {
-		return nil, errors.Join(err, f.Close()) // bbolt has closed it, mostly
+		_ = f.Close() // bbolt has closed it, mostly
+		return nil, fmt.Errorf("%w: %w", errUnsound, err)
 	}
 	s := &Store{o: o, db: db}
 	err = s.guard(func() error {
@@ -90,10 +121,8 @@ func adopt(o Options, f *os.File) (*Store, error) {
 			return err
 		}
 		return db.View(func(tx *bbolt.Tx) error {
-			for _, name := range append([][]byte{bucketLog, bucketMeta}, values(bucketOf)...) {
-				if tx.Bucket(name) == nil {
-					return fmt.Errorf("no bucket %q", name)
-				}
+			if err := checkBuckets(tx); err != nil {
+				return err
 			}
 			return load(tx, o.Check)
 		})
@@ -101,10 +130,22 @@ func adopt(o Options, f *os.File) (*Store, error) {
 	if err == nil {
 		return s, nil
 	}
+	if !errors.Is(err, ErrNewer) {
+		err = fmt.Errorf("%w: %w", errUnsound, err)
+	}
 	if s.broken { // bbolt may hold its lock; only the file can be let go
 		return nil, errors.Join(err, f.Close())
 	}
 	return nil, errors.Join(err, db.Close())
+}
+
+func checkBuckets(tx *bbolt.Tx) error {
+	for _, name := range buckets() {
+		if tx.Bucket(name) == nil {
+			return fmt.Errorf("no bucket %q", name)
+		}
+	}
+	return nil
 }
 
 // begin folds what a crash left in the log, and takes the next epoch.
@@ -130,27 +171,26 @@ func (s *Store) begin() error {
 	return nil
 }
 
-// makeNew makes an empty store: under another name first, so that a power cut
-// leaves a whole one or none (etcd-io/etcd#16596).
-func makeNew(o Options) (*Store, error) {
-	s, err := fresh(o)
+// makeFile makes an empty store: under another name first, so that a power
+// cut leaves a whole one or none (etcd-io/etcd#16596).
+func makeFile(o Options) error {
+	db, err := openTemporary(o)
 	if err != nil {
-		return nil, fmt.Errorf("store %s: make: %w", o.Path, err)
+		return err
 	}
-	if err := s.begin(); err != nil {
-		return nil, errors.Join(err, s.db.Close())
+	err = db.Update(func(tx *bbolt.Tx) error {
+		if err := migrate(tx, o.migrations); err != nil {
+			return err
+		}
+		return tx.Bucket(bucketMeta).Put(keyID, []byte(newID()))
+	})
+	if err = errors.Join(err, db.Close()); err != nil {
+		return err
 	}
-	if err := install(s.db.Path(), o.Path); err != nil {
-		return nil, errors.Join(fmt.Errorf("store: %w", err), s.db.Close())
-	}
-	return s, nil
+	return install(temporary(o.Path), o.Path)
 }
 
-// fresh makes an empty store beside o.Path, open and locked.
-func fresh(o Options) (*Store, error) {
-	if err := os.MkdirAll(filepath.Dir(o.Path), 0o700); err != nil {
-		return nil, err
-	}
+func openTemporary(o Options) (*bbolt.DB, error) {
 	f, err := os.OpenFile(temporary(o.Path), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, err
@@ -159,59 +199,39 @@ func fresh(o Options) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	err = db.Update(func(tx *bbolt.Tx) error {
-		if err := migrate(tx, o.migrations); err != nil {
-			return err
-		}
-		return tx.Bucket(bucketMeta).Put(keyID, []byte(newID()))
-	})
-	if err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	return &Store{o: o, db: db}, nil
-}
-
-// compacted is s, or, when most of its pages are free, the same in a new file:
-// bbolt's files never shrink.
-func (s *Store) compacted() (*Store, error) {
-	st := s.db.Stats()
-	free := int64(st.FreePageN+st.PendingPageN) * pageSize
-	info, err := os.Stat(s.o.Path)
-	if err != nil || info.Size() < compactFrom || free*2 < info.Size() {
-		return s, nil
-	}
-	small, err := compact(s)
-	if err != nil { // the large one is as good
-		s.o.Log.Warn("store not compacted", "file", s.o.Path, "err", err)
-		return s, nil
-	}
-	return small, nil
+	return db, nil
 }
 
 const compactFrom = 4 << 20
 
-func compact(s *Store) (*Store, error) {
-	f, err := os.OpenFile(temporary(s.o.Path), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	db, err := openBolt(s.o, f)
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	err = sheltered(func() error { return bbolt.Compact(db, s.db, 1<<20) })
+// mostlyFree reports whether more than half of a large file holds nothing.
+func (s *Store) mostlyFree() bool {
+	st := s.db.Stats()
+	free := int64(st.FreePageN+st.PendingPageN) * pageSize
+	info, err := os.Stat(s.o.Path)
+	return err == nil && info.Size() >= compactFrom && free*2 > info.Size()
+}
+
+// compact opens the same in a new file: bbolt's files never shrink.
+func (s *Store) compact() (*Store, error) {
+	small, err := openTemporary(s.o)
 	if err == nil {
-		err = install(db.Path(), s.o.Path)
+		err = sheltered(func() error { return bbolt.Compact(small, s.db, 1<<20) })
+		err = errors.Join(err, small.Close())
 	}
+	if err != nil { // the large one is as good
+		s.o.Log.Warn("store not compacted", "file", s.o.Path, "err", err)
+		return s, nil
+	}
+	if err := errors.Join(install(temporary(s.o.Path), s.o.Path), s.db.Close()); err != nil {
+		return nil, fmt.Errorf("store %s: compact: %w", s.o.Path, err)
+	}
+	again, err := openFile(s.o)
 	if err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, fmt.Errorf("store %s: after compaction: %w", s.o.Path, err)
 	}
-	if err := s.db.Close(); err != nil {
-		s.o.Log.Warn("store: closing the file from before compaction", "err", err)
-	}
-	small := *s
-	small.db = db
-	return &small, nil
+	again.id, again.epoch, again.stats = s.id, s.epoch, s.stats
+	return again, nil
 }
 
 // install gives a synced file its name, durably.
@@ -229,7 +249,12 @@ func setAside(path string) (string, error) {
 
 func temporary(path string) string { return path + ".new" }
 
+// openBolt opens f, whatever bbolt does. First it has the kernel drop what it
+// keeps of the file: it would keep, and write, pages in groups, where each
+// commit changes single ones.
 func openBolt(o Options, f *os.File) (db *bbolt.DB, err error) {
+	_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_RANDOM)
+	_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
 	err = sheltered(func() error { db, err = bbolt.Open(f.Name(), 0o600, options(f, o.NoSync)); return err })
 	return db, err
 }
@@ -269,12 +294,4 @@ func lockFolder(path string) (unlock func(), err error) {
 		return nil, errors.Join(fmt.Errorf("store %s: its folder: %w", path, err), d.Close())
 	}
 	return func() { _ = d.Close() }, nil
-}
-
-func values[K comparable, V any](m map[K]V) []V {
-	all := make([]V, 0, len(m))
-	for _, v := range m {
-		all = append(all, v)
-	}
-	return all
 }

@@ -18,7 +18,6 @@ package store
 
 import (
 	"crypto/rand"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -38,7 +37,7 @@ type Kind uint8
 // The kinds of record.
 const (
 	Observations Kind = 1
-	Seen         Kind = 2 // when an observation was last repeated, by its number
+	Seen         Kind = 2 // when observations were last repeated, by their numbers
 	Publications Kind = 3
 	Since        Kind = 4
 	History      Kind = 5
@@ -101,19 +100,21 @@ type Stats struct {
 
 // Store is an open store.
 type Store struct {
-	o       Options
-	db      *bbolt.DB
-	id      string
-	epoch   uint64
-	broken  bool
-	stats   Stats
-	logged  int // bytes in the log bucket
-	records int // records in the log bucket
+	o      Options
+	db     *bbolt.DB
+	id     string
+	epoch  uint64
+	broken bool
+	stats  Stats
+
+	deflater deflater
+	logged   int // bytes in the log bucket
+	records  int // records in the log bucket
 }
 
 // The log is folded when it has grown to one of these.
 const (
-	foldBytes   = 1 << 20
+	foldBytes   = 2 << 20
 	foldRecords = 4096
 )
 
@@ -138,17 +139,9 @@ func (s *Store) Commit(batch []Mutation) error {
 	if len(batch) == 0 {
 		return nil
 	}
-	record := appendLog(nil, batch)
+	record := s.deflater.appendLog(nil, batch)
 	err := s.guard(func() error {
-		return s.db.Update(func(tx *bbolt.Tx) error {
-			log := tx.Bucket(bucketLog)
-			log.FillPercent = 1 // keys only grow: half-empty pages would stay so
-			n, err := log.NextSequence()
-			if err != nil {
-				return err
-			}
-			return log.Put(binary.BigEndian.AppendUint64(nil, n), record)
-		})
+		return s.db.Update(func(tx *bbolt.Tx) error { return appendRecord(tx, record) })
 	})
 	if err != nil {
 		return fmt.Errorf("store %s: commit: %w", s.o.Path, err)
@@ -253,7 +246,7 @@ func options(f *os.File, noSync bool) *bbolt.Options {
 	return &bbolt.Options{
 		Timeout:        lockTimeout,
 		NoFreelistSync: true, // the list is found again by a walk: one page less in each commit
-		FreelistType:   bbolt.FreelistMapType,
+		FreelistType:   bbolt.FreelistArrayType,
 		PageSize:       pageSize,
 		NoSync:         noSync,
 		OpenFile:       func(string, int, os.FileMode) (*os.File, error) { return f, nil },
