@@ -27,7 +27,7 @@ import (
 
 // Report takes one fault. The path names a value below the section that
 // reports, such as "phones[2].address"; "" is the section itself.
-type Report func(path, format string, args ...any)
+type Report = func(path, format string, args ...any)
 
 // A Checker is a section with rules of its own. It is called once all values
 // are decoded.

@@ -208,6 +208,9 @@ func expand(text string) (string, error) {
 
 // suggest names the nearest key, or all of them where there are few.
 func suggest(name string, known []string) string {
+	if len(known) == 0 {
+		return "; this version has nothing to configure here"
+	}
 	best, least := "", 3
 	for _, k := range known {
 		if n := distance(name, k); n < least {
