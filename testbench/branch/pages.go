@@ -18,6 +18,7 @@ type document struct {
 // newDocument begins a page as the model writes it.
 func newDocument(m *model, root string) *document {
 	d := &document{root: root, latin1: m.french}
+	d.Grow(3 << 10)
 	charset := "utf-8"
 	if d.latin1 {
 		charset = "iso-8859-1"
@@ -27,12 +28,30 @@ func newDocument(m *model, root string) *document {
 }
 
 func (d *document) add(name, value string) {
-	fmt.Fprintf(d, "<%s>", name)
+	d.WriteByte('<')
+	d.WriteString(name)
+	d.WriteByte('>')
 	d.text(value)
-	fmt.Fprintf(d, "</%s>\r\n", name)
+	d.WriteString("</")
+	d.WriteString(name)
+	d.WriteString(">\r\n")
+}
+
+// plain holds no character that needs escaping or another charset.
+func plain(value string) bool {
+	for i := range len(value) {
+		if c := value[i]; c < ' ' || c >= 0x7f || c == '<' || c == '>' || c == '&' || c == '"' || c == '\'' {
+			return false
+		}
+	}
+	return true
 }
 
 func (d *document) text(value string) {
+	if plain(value) {
+		d.WriteString(value)
+		return
+	}
 	var escaped bytes.Buffer
 	xml.EscapeText(&escaped, []byte(value)) // a buffer takes everything
 	if !d.latin1 {
