@@ -1,0 +1,256 @@
+package peers
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Phone is a running baresip with one account.
+type Phone struct {
+	URI  string // its address of record, "sip:alice@example.com", or "sip:alice@127.0.0.1:PORT"
+	Addr string // "127.0.0.1:PORT": where it takes SIP
+
+	p    *process
+	conn net.Conn
+
+	mu      sync.Mutex // one command at a time, and the fields below
+	next    int
+	answers chan answer
+	events  []Event
+	more    chan struct{} // closed at the next event
+}
+
+// Event is what baresip tells of its calls: CALL_RINGING, CALL_ESTABLISHED,
+// CALL_CLOSED, REGISTER_OK, … with its own fields.
+type Event struct {
+	Type   string `json:"type"`
+	Peer   string `json:"peeruri"`
+	ID     string `json:"id"`
+	Detail string `json:"param"`
+}
+
+type answer struct {
+	OK    bool   `json:"ok"`
+	Data  string `json:"data"`
+	Token string `json:"token"`
+}
+
+// PhoneOption chooses what a phone does.
+type PhoneOption func(*phone)
+
+type phone struct {
+	user, domain, outbound string
+	answer                 string
+}
+
+// WithAccount makes it a phone of user.
+func WithAccount(user string) PhoneOption { return func(p *phone) { p.user = user } }
+
+// WithServer registers it at s, and sends its calls there.
+func WithServer(s *KamailioServer) PhoneOption {
+	return func(p *phone) { p.domain, p.outbound = s.Domain, "sip:"+s.Addr }
+}
+
+// WithManualAnswer lets it ring until Accept; else it answers at once.
+func WithManualAnswer() PhoneOption { return func(p *phone) { p.answer = "manual" } }
+
+// Baresip starts one. It is ready when its control port answers and, with a
+// server, when it is registered there.
+//
+// Its audio is a tone to nowhere at 48 kHz and 2 channels: with anything else
+// baresip's ausine fails, and the callee rings for ever.
+func Baresip(t testing.TB, options ...PhoneOption) *Phone {
+	t.Helper()
+	o := &phone{user: "alice", answer: "auto"}
+	for _, f := range options {
+		f(o)
+	}
+	dir := shortDir(t)
+	port, control := freePort(t), freePort(t)
+	ph := &Phone{Addr: fmt.Sprintf("127.0.0.1:%d", port), answers: make(chan answer, 1), more: make(chan struct{})}
+	account := ";regint=0"
+	if o.domain == "" {
+		o.domain = ph.Addr
+	} else {
+		account = fmt.Sprintf(";auth_pass=x;regint=60;outbound=%q", o.outbound)
+	}
+	ph.URI = "sip:" + o.user + "@" + o.domain
+	write(t, dir, "config", baresipConfig(ph.Addr, o.user, control))
+	write(t, dir, "accounts", fmt.Sprintf("<%s>%s;answermode=%s;mwi=no\n", ph.URI, account, o.answer))
+	write(t, dir, "contacts", "")
+	ph.p = start(t, syscall.SIGTERM, dir, nil, "baresip", "-4", "-f", dir)
+	ph.p.ready(t, func() (err error) {
+		ph.conn, err = net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", control))
+		return err
+	})
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		ph.read()
+	}()
+	t.Cleanup(func() { _ = ph.conn.Close(); <-over })
+	if o.outbound != "" {
+		ph.p.ready(t, func() error {
+			// "reginfo" is empty of "OK" until the registrar has answered.
+			out, err := ph.Command("reginfo", "")
+			if err == nil && !strings.Contains(out, "OK") {
+				err = fmt.Errorf("not registered: %q", out)
+			}
+			return err
+		})
+	}
+	return ph
+}
+
+func baresipConfig(addr, user string, control int) string {
+	host, _, _ := strings.Cut(addr, ":")
+	lines := []string{
+		"poll_method epoll", "sip_listen " + addr, "net_interface " + host,
+		"audio_player aubridge," + user, "audio_source ausine,440", "audio_alert aubridge," + user + "-alert",
+		"ausrc_srate 48000", "auplay_srate 48000", "ausrc_channels 2", "auplay_channels 2", "rtp_stats yes",
+		"module_path " + baresipModules, "module g711.so", "module aubridge.so", "module ausine.so",
+		"module_tmp uuid.so", "module_tmp account.so", "module_app contact.so", "module_app menu.so",
+		"module_app debug_cmd.so", "module_app ctrl_tcp.so", fmt.Sprintf("ctrl_tcp_listen 127.0.0.1:%d", control),
+	}
+	return strings.Join(lines, "\n") + "\n"
+}
+
+const baresipModules = "/usr/lib/baresip/modules"
+
+// Dial calls uri.
+func (p *Phone) Dial(uri string) error { return p.order("dial", uri) }
+
+// Accept answers the call that rings.
+func (p *Phone) Accept() error { return p.order("accept", "") }
+
+// Hangup ends the current call.
+func (p *Phone) Hangup() error { return p.order("hangup", "") }
+
+// Hold puts the current call on hold, and Resume takes it back.
+func (p *Phone) Hold() error { return p.order("hold", "") }
+
+// Resume ends a Hold.
+func (p *Phone) Resume() error { return p.order("resume", "") }
+
+func (p *Phone) order(command, params string) error {
+	_, err := p.Command(command, params)
+	return err
+}
+
+// Command gives baresip a command ("help" lists them) and returns what it says.
+func (p *Phone) Command(command, params string) (string, error) {
+	p.mu.Lock()
+	p.next++
+	mark := strconv.Itoa(p.next)
+	p.mu.Unlock()
+	body, err := json.Marshal(map[string]string{"command": command, "params": params, "token": mark})
+	if err != nil {
+		return "", err
+	}
+	if err := p.conn.SetWriteDeadline(time.Now().Add(patience)); err != nil {
+		return "", err
+	}
+	if _, err := fmt.Fprintf(p.conn, "%d:%s,", len(body), body); err != nil {
+		return "", err
+	}
+	late := time.After(patience)
+	for {
+		select {
+		case a, ok := <-p.answers:
+			switch {
+			case !ok:
+				return "", errors.New("baresip has gone")
+			case a.Token != mark: // of a command that was given up
+			case !a.OK:
+				return a.Data, fmt.Errorf("baresip %s %s: %s", command, params, a.Data)
+			default:
+				return a.Data, nil
+			}
+		case <-late:
+			return "", fmt.Errorf("baresip %s: no answer", command)
+		}
+	}
+}
+
+// read takes netstrings of JSON off the control port until it closes.
+func (p *Phone) read() {
+	defer close(p.answers)
+	in := bufio.NewReader(p.conn)
+	for {
+		size, err := in.ReadString(':')
+		if err != nil {
+			return
+		}
+		n, err := strconv.Atoi(strings.TrimSuffix(size, ":"))
+		if err != nil || n < 0 || n > 1<<20 {
+			return
+		}
+		body := make([]byte, n+1) // with the comma
+		if _, err := io.ReadFull(in, body); err != nil {
+			return
+		}
+		var m struct {
+			Event    bool `json:"event"`
+			Response bool `json:"response"`
+		}
+		if json.Unmarshal(body[:n], &m) != nil {
+			continue
+		}
+		p.take(body[:n], m.Event)
+	}
+}
+
+func (p *Phone) take(body []byte, isEvent bool) {
+	if !isEvent {
+		var a answer
+		if json.Unmarshal(body, &a) == nil {
+			p.answers <- a
+		}
+		return
+	}
+	var e Event
+	if json.Unmarshal(body, &e) != nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.events = append(p.events, e)
+	close(p.more)
+	p.more = make(chan struct{})
+}
+
+// WaitEvent waits for an event of that type, those that came since the last
+// WaitEvent included.
+func (p *Phone) WaitEvent(t testing.TB, kind string) Event {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for {
+		p.mu.Lock()
+		for i, e := range p.events {
+			if e.Type == kind {
+				p.events = p.events[i+1:]
+				p.mu.Unlock()
+				return e
+			}
+		}
+		more, have := p.more, p.events
+		p.mu.Unlock()
+		select {
+		case <-more:
+		case <-ctx.Done():
+			t.Fatalf("baresip %s: no %s; it told of %v", p.URI, kind, have)
+		}
+	}
+}
