@@ -35,6 +35,17 @@ func layoutOne(tx *bbolt.Tx) error {
 	return nil
 }
 
+// upgrade migrates a file that needs it, and writes nothing to one that does not:
+// what is found broken later must be set aside as it was.
+func upgrade(db *bbolt.DB, steps []migration) error {
+	var have uint64
+	err := db.View(func(tx *bbolt.Tx) (err error) { have, err = schema(tx); return err })
+	if err != nil || have == uint64(len(steps)) {
+		return err
+	}
+	return db.Update(func(tx *bbolt.Tx) error { return migrate(tx, steps) })
+}
+
 func migrate(tx *bbolt.Tx, steps []migration) error {
 	have, err := schema(tx)
 	if err != nil {
@@ -47,9 +58,6 @@ func migrate(tx *bbolt.Tx, steps []migration) error {
 		if err := steps[n](tx); err != nil {
 			return fmt.Errorf("migration from schema %d: %w", n, err)
 		}
-	}
-	if have == uint64(len(steps)) {
-		return nil
 	}
 	return tx.Bucket(bucketMeta).Put(keySchema, binary.BigEndian.AppendUint64(nil, uint64(len(steps))))
 }

@@ -117,7 +117,7 @@ func adopt(o Options, f *os.File) (*Store, error) {
 	}
 	s := &Store{o: o, db: db}
 	err = s.guard(func() error {
-		if err := db.Update(func(tx *bbolt.Tx) error { return migrate(tx, o.migrations) }); err != nil {
+		if err := upgrade(db, o.migrations); err != nil {
 			return err
 		}
 		return db.View(func(tx *bbolt.Tx) error {
