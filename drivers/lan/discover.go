@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -133,7 +132,7 @@ func (a Answer) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%v answered in %v", a.Target, a.RoundTrip.Round(10*time.Microsecond))
 	if a.Tries > 1 {
-		fmt.Fprintf(&b, ", %d requests (version 3 begins with finding out the engine id; or one was lost)", a.Tries)
+		fmt.Fprintf(&b, ", at try %d", a.Tries)
 	}
 	fmt.Fprintf(&b, "\n  sysName     %s\n  sysDescr    %s\n  sysObjectID %s\n  sysUpTime   %v", a.Name, a.Descr, a.ObjectID, a.Uptime)
 	return b.String()
@@ -160,5 +159,3 @@ func Probe(ctx context.Context, client Opener, target snmp.Target) (Answer, erro
 	}
 	return a, nil
 }
-
-func utoa(n uint32) string { return strconv.FormatUint(uint64(n), 10) }

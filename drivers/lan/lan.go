@@ -14,6 +14,7 @@
 package lan
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -153,15 +154,9 @@ func New(cfg Config, needs Needs, log *slog.Logger) (*Driver, error) {
 	if d.interval <= 0 {
 		d.interval = defaultInterval
 	}
-	if d.depth < 0 || d.depth > maxDepth {
-		return nil, fmt.Errorf("discovery: depth %d, want 0 to %d", d.depth, maxDepth)
-	}
-	for _, a := range cfg.Discovery.Allow {
-		p, err := parsePrefix(a)
-		if err != nil {
-			return nil, fmt.Errorf("discovery: allow: %w", err)
-		}
-		d.allow = append(d.allow, p)
+	var err error
+	if d.allow, err = cfg.Discovery.networks(); err != nil {
+		return nil, err
 	}
 	for _, s := range cfg.Switches {
 		if err := d.list(s); err != nil {
@@ -169,6 +164,38 @@ func New(cfg Config, needs Needs, log *slog.Logger) (*Driver, error) {
 		}
 	}
 	return d, nil
+}
+
+// Check finds the first fault of the section.
+func (c Discovery) Check() error { _, err := c.networks(); return err }
+
+func (c Discovery) networks() ([]netip.Prefix, error) {
+	if c.Depth < 0 || c.Depth > maxDepth {
+		return nil, fmt.Errorf("discovery: depth %d, want 0 to %d", c.Depth, maxDepth)
+	}
+	var all []netip.Prefix
+	for _, a := range c.Allow {
+		p, err := parsePrefix(a)
+		if err != nil {
+			return nil, fmt.Errorf("discovery: allow: %w", err)
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// Check finds the first fault of an entry by itself.
+func (s Switch) Check() error { _, err := s.addr(); return err }
+
+func (s Switch) addr() (netip.AddrPort, error) {
+	if !switchName.MatchString(s.Name) {
+		return netip.AddrPort{}, fmt.Errorf("switch %q: want a name of letters, digits, dot, dash and underscore", s.Name)
+	}
+	addr, err := netip.ParseAddr(s.Address)
+	if err != nil || addr.IsUnspecified() || addr.IsMulticast() {
+		return netip.AddrPort{}, fmt.Errorf("switch %s: address %q, want an IP address", s.Name, s.Address)
+	}
+	return netip.AddrPortFrom(addr.Unmap(), cmp.Or(s.Port, defaultPort)), nil
 }
 
 // parsePrefix takes a network, or one address.
@@ -184,18 +211,12 @@ func parsePrefix(s string) (netip.Prefix, error) {
 }
 
 func (d *Driver) list(s Switch) error {
-	if !switchName.MatchString(s.Name) {
-		return fmt.Errorf("switch %q: want a name of letters, digits, dot, dash and underscore", s.Name)
-	}
-	addr, err := netip.ParseAddr(s.Address)
-	if err != nil || addr.IsUnspecified() || addr.IsMulticast() {
-		return fmt.Errorf("switch %s: address %q, want an IP address", s.Name, s.Address)
+	at, err := s.addr()
+	if err != nil {
+		return err
 	}
 	if !d.needs.SNMP.Has(s.SNMP) {
 		return fmt.Errorf("switch %s: snmp %q, want a name of snmp.credentials", s.Name, s.SNMP)
-	}
-	if s.Port == 0 {
-		s.Port = defaultPort
 	}
 	if d.switches[s.Name] != nil {
 		return fmt.Errorf("switch %s: listed twice", s.Name)
@@ -203,7 +224,6 @@ func (d *Driver) list(s Switch) error {
 	if len(d.switches) >= maxSwitches {
 		return fmt.Errorf("switch %s: more than %d switches", s.Name, maxSwitches)
 	}
-	at := netip.AddrPortFrom(addr.Unmap(), s.Port)
 	d.switches[s.Name] = &polled{
 		name: s.Name, target: snmp.Target{Addr: at, Credential: s.SNMP},
 		status: Status{Name: s.Name, Address: at},

@@ -16,7 +16,6 @@ import (
 
 	"go.uber.org/goleak"
 
-	"pilotlight/agent"
 	"pilotlight/agent/agenttest"
 	"pilotlight/agent/presence"
 	"pilotlight/agent/schedule"
@@ -409,102 +408,5 @@ func TestNeighbourSwitchesInsideAllowAreFollowed(t *testing.T) {
 		if got := strings.Join(names, " "); got != tt.want {
 			t.Errorf("allow %v depth %d: %s, want %s", tt.allow, tt.depth, got, tt.want)
 		}
-	}
-}
-
-// refusing is a client whose devices refuse the password.
-type refusing struct{ opened int }
-
-func (r *refusing) Has(string) bool { return true }
-func (r *refusing) Open(context.Context, snmp.Target) (*snmp.Session, error) {
-	r.opened++
-	return nil, &snmp.Error{Target: "10.1.1.2", Doing: "get", Err: agent.Permanent(snmp.ErrPassword)}
-}
-
-func TestARefusedPasswordIsNotTriedEachMinute(t *testing.T) {
-	client := &refusing{}
-	log := &bytes.Buffer{}
-	d, err := New(Config{Switches: []Switch{{Name: "sw1", Address: "10.1.1.2", SNMP: "v3"}}},
-		Needs{SNMP: client, Heart: &agenttest.Recorder{}, Queue: &queue{}, Drawer: &drawer{}}, slog.New(slog.NewTextHandler(log, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 5 {
-		if err := d.visit(t.Context(), "sw1"); !errors.Is(err, snmp.ErrPassword) {
-			t.Errorf("%v", err)
-		}
-	}
-	if client.opened != 1 {
-		t.Errorf("tried %d times, want once", client.opened)
-	}
-	if n := strings.Count(log.String(), "\n"); n != 1 {
-		t.Errorf("%d log lines:\n%s", n, log)
-	}
-}
-
-func TestASilentSwitchIsLoggedOnceAndTellsNothing(t *testing.T) {
-	a := snmptest.Start(t, "another", nil)
-	b := newBench(t, sw1(a), snmp.Options{Timeout: 10 * time.Millisecond})
-	for range 3 {
-		err := b.visit(t.Context(), "sw1")
-		if schedule.Outcome(err) != "timeout" {
-			t.Errorf("%v", err)
-		}
-	}
-	if len(b.heart.All()) != 0 || strings.Count(b.log.String(), "\n") != 1 {
-		t.Errorf("%v\n%s", b.heart.All(), b.log)
-	}
-}
-
-func TestConfigurationFaultsAreNamed(t *testing.T) {
-	tests := []struct {
-		cfg  Config
-		want string
-	}{
-		{Config{Switches: []Switch{{Name: "sw 1", Address: "10.0.0.1", SNMP: "ro"}}}, "want a name"},
-		{Config{Switches: []Switch{{Name: "sw1", Address: "10.0.0", SNMP: "ro"}}}, "want an IP address"},
-		{Config{Switches: []Switch{{Name: "sw1", Address: "10.0.0.1", SNMP: "rw"}}}, "snmp.credentials"},
-		{Config{Switches: []Switch{{Name: "sw1", Address: "10.0.0.1", SNMP: "ro"}, {Name: "sw1", Address: "10.0.0.2", SNMP: "ro"}}}, "listed twice"},
-		{Config{Discovery: Discovery{Allow: []string{"10.0.0.0/33"}}}, "want a network"},
-		{Config{Discovery: Discovery{Depth: 99}}, "depth"},
-	}
-	c, err := snmp.New(snmp.Config{Credentials: []snmp.Credential{{Name: "ro", Version: "2c", Community: "public"}}}, snmp.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, tt := range tests {
-		if _, err := New(tt.cfg, Needs{SNMP: c}, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("%+v: %v, want … %s", tt.cfg, err, tt.want)
-		}
-	}
-}
-
-func TestTheContractOfDrivers(t *testing.T) {
-	a := snmptest.Start(t, "public", aSwitch(t, aPort{n: 1, phone: alice, watts: 3900}))
-	agenttest.Suite(t, func(t *testing.T, r *agenttest.Recorder) agent.Driver {
-		c, err := snmp.New(snmp.Config{Credentials: []snmp.Credential{{Name: "ro", Version: "2c", Community: "public"}}}, snmp.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		q := schedule.New("snmp", schedule.Options{Every: 50 * time.Millisecond})
-		cfg := sw1(a)
-		cfg.Switches = append(cfg.Switches, Switch{Name: "dead", Address: "127.0.0.1", Port: 1, SNMP: "ro"})
-		d, err := New(cfg, Needs{SNMP: c, Heart: r, Queue: q, Drawer: &drawer{}}, slog.New(slog.DiscardHandler))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return d
-	})
-}
-
-func TestProbeExplains(t *testing.T) {
-	a := snmptest.Start(t, "public", append(aSwitch(t), snmptest.Rows(t, "1.3.6.1.2.1.1.3.0|67|360000", "1.3.6.1.2.1.1.2.0|6|1.3.6.1.4.1.9.1.1208")...))
-	b := newBench(t, sw1(a), snmp.Options{})
-	got, err := Probe(t.Context(), b.needs.SNMP, snmp.Target{Addr: a.Addr, Credential: "ro"})
-	if err != nil || got.Name != "access-1" || got.Uptime != time.Hour || got.ObjectID != "1.3.6.1.4.1.9.1.1208" {
-		t.Errorf("%+v, %v", got, err)
-	}
-	if s := got.String(); !strings.Contains(s, "answered in") || strings.Contains(s, "public") {
-		t.Error(s)
 	}
 }

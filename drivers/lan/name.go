@@ -2,8 +2,11 @@ package lan
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"strings"
+
+	"pilotlight/drivers/internal/snmp"
 )
 
 // phone is a neighbour that is one, under the name it goes by here.
@@ -18,13 +21,19 @@ func (p phone) portName() string {
 	if p.at != nil {
 		return p.at.name
 	}
-	if p.port != "" {
+	switch {
+	case p.port != "":
 		return p.port
+	case p.index != none:
+		return "ifIndex " + utoa(p.index)
 	}
-	return "ifIndex " + utoa(p.index)
+	return "unknown"
 }
 
 func (p phone) up() bool { return p.at == nil || !p.at.linkKnown || p.at.linkUp }
+
+// maxPhones behind one switch: two for each port of a full stack.
+const maxPhones = 1024
 
 // name picks the phones out of the neighbours and gives each its name. A phone
 // that speaks both CDP and LLDP is one phone; one that was moved is listed on
@@ -36,6 +45,12 @@ func (r *reading) name(sw string, known Known, owner func(name string) (mac stri
 	for _, n := range r.neighbours {
 		if !n.phone {
 			continue
+		}
+		if len(r.phones) >= maxPhones {
+			if r.err == nil {
+				r.err = fmt.Errorf("%w: more than %d phones behind one switch", snmp.ErrTooLarge, maxPhones)
+			}
+			return
 		}
 		p := phone{neighbour: n, at: r.ports.byIndex[n.index]}
 		if n.index == none {

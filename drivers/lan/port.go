@@ -72,7 +72,7 @@ func isVLAN(v uint64) bool { return v >= 1 && v <= 4094 }
 
 func (p *ports) get(index uint32) *port {
 	if p.byIndex[index] == nil {
-		p.byIndex[index] = &port{index: index, name: "ifIndex " + strconv.FormatUint(uint64(index), 10)}
+		p.byIndex[index] = &port{index: index, name: "ifIndex " + utoa(index)}
 	}
 	return p.byIndex[index]
 }
@@ -191,6 +191,8 @@ func (p *ports) lldp(num uint32, local snmp.Row, known bool) (index uint32, name
 	}
 	return index, name
 }
+
+func utoa(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
 
 func number(s string) uint32 {
 	n, err := strconv.ParseUint(s, 10, 32)

@@ -1,7 +1,6 @@
 package lan
 
 import (
-	"strconv"
 	"strings"
 
 	"pilotlight/agent/presence"
@@ -88,7 +87,7 @@ func (p *ports) onlyGroup(n uint32) uint32 {
 	if index := p.base[n]; index != none {
 		return index
 	}
-	if index := p.named(strconv.FormatUint(uint64(n), 10)); index != none {
+	if index := p.named(utoa(n)); index != none {
 		return index
 	}
 	if len(p.base) == 0 && p.byIndex[n] != nil {

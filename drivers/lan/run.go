@@ -202,10 +202,11 @@ func (d *Driver) read(ctx context.Context, p *polled) (*reading, error) {
 	}
 	defer s.Close()
 	r, err := readSwitch(ctx, s)
-	if r != nil {
-		r.name(p.name, d.needs.Known, d.owner)
+	if r == nil {
+		return nil, err
 	}
-	return r, err
+	r.name(p.name, d.needs.Known, d.owner)
+	return r, r.err
 }
 
 var _ Opener = (*snmp.Client)(nil)

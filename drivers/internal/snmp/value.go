@@ -73,16 +73,31 @@ func (v Value) Int() (int64, bool) {
 // Octets is the value as bytes.
 func (v Value) Octets() ([]byte, bool) { return []byte(v.s), v.kind == octets }
 
-// Text is the value as one clean line: latin-1 becomes UTF-8, control characters
-// and line breaks become single spaces. A value that is no string is "".
+// maxText is what SnmpAdminString and DisplayString hold (RFC 3411 §5).
+const maxText = 255
+
+// Text is the value as one clean line of at most 255 bytes: latin-1 becomes
+// UTF-8, control characters and line breaks become single spaces. A value that
+// is no string is "".
 func (v Value) Text() string {
 	if v.kind == octets {
-		return Clean(v.s)
+		return clip(Clean(v.s))
 	}
 	if v.kind == object || v.kind == address {
 		return v.s
 	}
 	return ""
+}
+
+func clip(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	n := maxText
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return strings.TrimSpace(s[:n])
 }
 
 // Bit reports bit i of a BITS value (RFC 2578 §7.1.4: bit 0 is the first
