@@ -144,6 +144,26 @@ func TestALostTagBeginsAnew(t *testing.T) {
 	})
 }
 
+// TestAnotherServerInItsPlace: one that says 500 to tags that it never gave.
+func TestAnotherServerInItsPlace(t *testing.T) {
+	timed(t, config(), func(t *testing.T, b *bench) {
+		alice, bob := b.say("alice", presence.Available), b.say("bob", presence.Away)
+		settle(time.Second)
+		b.far.set(func() {
+			clear(b.far.tags)
+			b.far.answer = func(q ask) (reply, bool) {
+				tag := q.head.Get("Sip-If-Match")
+				return reply{500, nil}, tag == "e1" || tag == "e2"
+			}
+		})
+		b.say("alice", presence.Busy)
+		settle(time.Hour)
+		if a, o := b.says(t, alice), b.says(t, bob); a != presence.Busy || o != presence.Away {
+			t.Error(a, o)
+		}
+	})
+}
+
 func TestMinExpiresIsTaken(t *testing.T) {
 	timed(t, config(), func(t *testing.T, b *bench) {
 		b.far.set(func() { b.far.least = 7200 })

@@ -110,18 +110,23 @@ func (r *run) refreshOne(ctx context.Context, p *publication) error {
 	}
 	defer p.turn.give()
 	if p.etag() == "" {
-		// It has expired there, as after a long outage: only a whole document brings it back.
-		if err := r.forget(ctx, p); err != nil {
-			return err
-		}
-		r.lane.Again(p.of)
-		return nil
+		return r.republish(ctx, p) // it has expired there, as after a long outage
 	}
 	out, err := r.exchange(ctx, p, nil)
 	if err == nil && out.wait > 0 {
 		p.postpone(time.Now().Add(out.wait))
 	}
 	return err
+}
+
+// republish has the lane hand out the latest document of p, which goes up as an
+// initial publication: only a whole document brings back what is lost there.
+func (r *run) republish(ctx context.Context, p *publication) error {
+	if err := r.forget(ctx, p); err != nil {
+		return err
+	}
+	r.lane.Again(p.of)
+	return nil
 }
 
 // remove ends p at the far side (RFC 3903 §4.5).
@@ -141,7 +146,8 @@ func (r *run) remove(ctx context.Context, p *publication) error {
 }
 
 // exchange sends one PUBLISH, and those that its answer asks for at once: the
-// initial one after a 412, the longer one after a 423. The caller holds p.turn.
+// initial one after a 412 (RFC 3903 §4.3 and §4.4: forget the tag, never the same
+// request again), the longer one after a 423. The caller holds p.turn.
 func (r *run) exchange(ctx context.Context, p *publication, body []byte) (outcome, error) {
 	if r.asNewcomer() {
 		if err := r.first.take(ctx); err != nil {
@@ -164,19 +170,15 @@ func (r *run) exchange(ctx context.Context, p *publication, body []byte) (outcom
 		switch {
 		case res.OK():
 			return outcome{kept: true}, r.stands(ctx, p, res)
-		case res.Status == 412:
-			// RFC 3903 §4.3 and §4.4: forget the tag, never the same request again.
+		case try < 2 && (res.Status == 412 || res.Status == 500 && p.suspect()):
 			r.answered(res.RTT)
-			if err := r.forget(ctx, p); err != nil {
-				return outcome{}, err
-			}
-			if body == nil {
-				r.lane.Again(p.of)
-				return outcome{}, nil
-			}
-			if try < 2 {
+			if body != nil {
+				if err := r.forget(ctx, p); err != nil {
+					return outcome{}, err
+				}
 				continue
 			}
+			return outcome{}, r.republish(ctx, p)
 		case res.Status == 423 && try < 2 && r.lengthen(res):
 			r.answered(res.RTT)
 			continue
@@ -367,6 +369,15 @@ func (r *run) forget(ctx context.Context, p *publication) error {
 }
 
 func (r *run) key(of presence.Presentity) string { return r.c.Name + "/" + string(of) }
+
+// suspect reports whether a 500 may be meant for the entity-tag: the second in a
+// row. Kamailio says 500, where RFC 3903 §6 wants 412, to a tag that is not of
+// its own make, as when it takes the place of another server.
+func (p *publication) suspect() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.tag != "" && p.backoff > 0
+}
 
 // isTag holds the grammar of an entity-tag (RFC 3903 §11.3: token), and a bound.
 func isTag(s string) bool {

@@ -92,8 +92,8 @@ func (w *writer) deviceTuple(doc presence.Document, d presence.DeviceView) {
 	switch {
 	case d.Freshness != presence.Live || d.State == presence.StateUnknown:
 		b = Absent
-	case d.State.Dark():
-		b = Closed
+	case d.State.Dark(), doc.Availability == presence.Offline:
+		b = Closed // who is offline takes no call, whatever her phone does
 	}
 	w.open("tuple", "id", tupleID(doc.Of, d.Name))
 	w.status(b)
