@@ -84,27 +84,27 @@ type Branch struct {
 	wg     sync.WaitGroup // our goroutines
 	conns  sync.WaitGroup // connections of the web server
 	once   sync.Once
-	unhook func() bool // from the context that Start was given
 
 	mu    sync.Mutex // the world: what phones do, and who subscribes to it
 	calls uint64
 }
 
-// Start builds a branch and opens all its listeners. It ends with Close, or with ctx.
+// Start builds a branch and opens all its listeners. ctx can call off the start;
+// the branch ends with Close, so that an agent beside it can end first.
 func Start(ctx context.Context, o Options) (*Branch, error) {
 	o, err := o.withDefaults()
 	if err != nil {
 		return nil, err
 	}
 	for range 20 {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("branch: %w", err)
+		}
 		b, err := build(o)
 		if err != nil {
 			return nil, fmt.Errorf("branch: %w", err)
 		}
 		if err = b.open(); err == nil {
-			b.mu.Lock()
-			b.unhook = context.AfterFunc(ctx, b.Close)
-			b.mu.Unlock()
 			return b, nil
 		}
 		b.Close()
@@ -174,11 +174,6 @@ func (b *Branch) open() error {
 func (b *Branch) Close() {
 	b.once.Do(func() {
 		b.cancel()
-		b.mu.Lock()
-		if b.unhook != nil {
-			b.unhook()
-		}
-		b.mu.Unlock()
 		b.web.Close()
 		for _, p := range b.phones {
 			p.door.Lock()

@@ -155,15 +155,21 @@ func TestStartRefusesWhatMakesNoSense(t *testing.T) {
 	}
 }
 
-func TestTheEndOfItsContextEndsABranch(t *testing.T) {
+func TestABranchOutlivesTheContextOfItsStartAndEndsWithClose(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	b, err := Start(ctx, Options{Phones: 2})
 	must(t, err)
 	cancel()
-	b.Close()
 	p := b.Phones()[0]
+	newPages(t).must(t, p, "/DeviceInformationX")
+	b.Close()
+	b.Close() // once more does no harm
 	if _, err := net.DialTimeout("tcp", fmt.Sprintf("%s:%d", p.Address, p.WebPort), time.Second); err == nil {
 		t.Error("a phone still listens")
+	}
+	if b, err := Start(ctx, Options{Phones: 2}); err == nil {
+		b.Close()
+		t.Error("started with a context that was done")
 	}
 }
 
