@@ -65,7 +65,7 @@ func ParseURI(s string) (URI, error) {
 	if u.Host, u.Port, err = hostPort(hostport); err != nil {
 		return u, err
 	}
-	u.Params = parseParams(params)
+	u.Params = ParseParams(params)
 	return u, nil
 }
 
@@ -135,9 +135,9 @@ func isHost(s string) bool {
 	return s != "" && len(s) < 256
 }
 
-// parseParams reads "a=b ; c" (LWS around ; and = is legal, §25.1). The first
+// ParseParams reads "a=b ; c" (LWS around ; and = is legal, §25.1). The first
 // of two equal names counts.
-func parseParams(s string) Params {
+func ParseParams(s string) Params {
 	if trim(s) == "" {
 		return nil
 	}
@@ -194,7 +194,7 @@ func ParseAddress(s string) (Address, error) {
 		if a.URI = trim(uri); strings.ContainsAny(a.URI, "?,") {
 			return a, fmt.Errorf("%w: ? or , outside <>", errAddress)
 		}
-		a.Params = parseParams(params)
+		a.Params = ParseParams(params)
 		_, err := ParseURI(a.URI)
 		return a, err
 	}
@@ -211,7 +211,7 @@ func ParseAddress(s string) (Address, error) {
 	if rest != "" && rest[0] != ';' {
 		return a, fmt.Errorf("%w: text after >", errAddress)
 	}
-	a.Params = parseParams(strings.TrimPrefix(rest, ";"))
+	a.Params = ParseParams(strings.TrimPrefix(rest, ";"))
 	_, err = ParseURI(a.URI)
 	return a, err
 }

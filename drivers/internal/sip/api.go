@@ -54,7 +54,7 @@ func (in *Incoming) ToTag() string { return in.To.Params["tag"] }
 // Expires is the Expires header; false when there is none or it is no number.
 // Numbers beyond 2^32-1 count as that (RFC 3261 §20.19).
 func (in *Incoming) Expires() (time.Duration, bool) {
-	return seconds(in.Header.Get("Expires"))
+	return Seconds(in.Header.Get("Expires"))
 }
 
 // Reply is a response to send.
@@ -133,17 +133,17 @@ func (r *Response) OK() bool { return r.Status/100 == 2 }
 
 // RetryAfter is the Retry-After header (RFC 3261 §20.33).
 func (r *Response) RetryAfter() (time.Duration, bool) {
-	return seconds(r.Header.Get("Retry-After"))
+	return Seconds(r.Header.Get("Retry-After"))
 }
 
 // Expires is the Expires header.
 func (r *Response) Expires() (time.Duration, bool) {
-	return seconds(r.Header.Get("Expires"))
+	return Seconds(r.Header.Get("Expires"))
 }
 
 // MinExpires is the Min-Expires header of a 423.
 func (r *Response) MinExpires() (time.Duration, bool) {
-	return seconds(r.Header.Get("Min-Expires"))
+	return Seconds(r.Header.Get("Min-Expires"))
 }
 
 // Sequence holds the CSeq order of one direction of a dialog. The zero value

@@ -106,6 +106,9 @@ func New(cfg Config, log *slog.Logger) (*Endpoint, error) {
 	return e, nil
 }
 
+// CheckListen says what is wrong with an item of Config.Listen.
+func CheckListen(s string) error { _, err := parseListen(s); return err }
+
 func parseListen(s string) (listenAt, error) {
 	transport, addr, ok := strings.Cut(s, ":")
 	switch {

@@ -129,7 +129,7 @@ func (x *facts) examineAddresses(m *message) *fault {
 	x.event, _, _ = strings.Cut(event, ";")
 	x.event = trim(x.event)
 	if _, params, ok := strings.Cut(event, ";"); ok {
-		x.id = parseParams(params)["id"]
+		x.id = ParseParams(params)["id"]
 	}
 	return nil
 }
@@ -194,7 +194,7 @@ func parseVia(value string) (via, error) {
 			return v, errAddress
 		}
 	}
-	p := parseParams(params)
+	p := ParseParams(params)
 	v.branch = p["branch"]
 	rport, asked := p["rport"]
 	v.rport = asked && rport == ""

@@ -107,9 +107,9 @@ func split(s string, sep byte) (parts []string) {
 // trim takes linear white space off both ends.
 func trim(s string) string { return strings.Trim(s, " \t\r\n") }
 
-// seconds reads delta-seconds; what follows the number (a comment, a
+// Seconds reads delta-seconds; what follows the number (a comment, a
 // parameter) is ignored, and more than 2^32-1 counts as that.
-func seconds(s string) (time.Duration, bool) {
+func Seconds(s string) (time.Duration, bool) {
 	s = trim(s)
 	n := 0
 	for n < len(s) && s[n] >= '0' && s[n] <= '9' {

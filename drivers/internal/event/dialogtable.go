@@ -1,0 +1,114 @@
+package event
+
+import (
+	"net/netip"
+	"slices"
+
+	"pilotlight/agent/presence"
+	"pilotlight/drivers/internal/sip"
+)
+
+// DialogTable is what one subscription to the dialog package knows of its
+// entity: the dialogs of the documents so far. The zero value is empty.
+type DialogTable struct {
+	version uint32
+	begun   bool
+	dialogs map[string]Dialog
+}
+
+// Apply takes the next document of the subscription (RFC 4235 §4.3). It reports
+// whether a full one should be asked for, since something was missed: a
+// partial one came first or after a gap.
+//
+// A document older than the last is dropped. So is a partial one of the same
+// version; a full one is taken, as there are notifiers that never count, and
+// the order of NOTIFYs is held by CSeq already.
+func (t *DialogTable) Apply(doc DialogInfo) (refresh bool) {
+	first := !t.begun
+	switch {
+	case !first && doc.Version < t.version, !first && doc.Version == t.version && !doc.Full:
+		return false
+	case doc.Full:
+		t.dialogs = nil
+	default:
+		refresh = first || doc.Version != t.version+1
+	}
+	t.version, t.begun = doc.Version, true
+	for _, d := range doc.Dialogs {
+		t.put(d)
+	}
+	return refresh
+}
+
+func (t *DialogTable) put(d Dialog) {
+	if d.State == Terminated {
+		delete(t.dialogs, d.ID)
+		return
+	}
+	if t.dialogs == nil {
+		t.dialogs = map[string]Dialog{}
+	}
+	old, known := t.dialogs[d.ID]
+	if !known && len(t.dialogs) >= maxDialogs {
+		return
+	}
+	// A partial document replaces the dialog, but need not repeat who began it;
+	// a dialog without its state (a fault) changes nothing of it.
+	if d.Direction == "" {
+		d.Direction = old.Direction
+	}
+	if d.State == "" {
+		if d.State = old.State; !known {
+			return
+		}
+	}
+	t.dialogs[d.ID] = d
+}
+
+// LineState is the state of one line by its dialogs.
+type LineState struct {
+	State    presence.LineState // the strongest dialog's
+	Held     bool               // every confirmed dialog is on hold from here
+	Outgoing bool               // the strongest dialogs were begun from here
+	Sites    []netip.Addr       // where the local targets are, sorted, if told by address
+	Dialogs  int
+}
+
+// Equal reports that both say the same.
+func (l LineState) Equal(o LineState) bool {
+	return l.State == o.State && l.Held == o.Held && l.Outgoing == o.Outgoing && l.Dialogs == o.Dialogs && slices.Equal(l.Sites, o.Sites)
+}
+
+// Line sums the table up.
+func (t *DialogTable) Line() LineState {
+	line := LineState{State: presence.LineIdle, Dialogs: len(t.dialogs)}
+	confirmed, held, best := 0, 0, 0
+	began := map[Direction]bool{} // among the strongest
+	for _, d := range t.dialogs {
+		if d.State == Confirmed {
+			confirmed++
+			if d.Held() {
+				held++
+			}
+		}
+		if n := strength[d.State]; n >= best {
+			if n > best {
+				best, line.State = n, presence.LineState(d.State)
+				clear(began)
+			}
+			began[d.Direction] = true
+		}
+		if u, err := sip.ParseURI(d.Local.Target); err == nil {
+			if a, ok := u.Addr(); ok && !slices.Contains(line.Sites, a) {
+				line.Sites = append(line.Sites, a)
+			}
+		}
+	}
+	line.Outgoing = began[Initiator] && !began[Recipient]
+	line.Held = confirmed > 0 && held == confirmed
+	slices.SortFunc(line.Sites, netip.Addr.Compare)
+	return line
+}
+
+// strength orders states: what a light should show when there are several.
+var strength = map[DialogState]int{Trying: 1, Proceeding: 2, Early: 3, Confirmed: 4}

@@ -1,0 +1,15 @@
+// Package event is the subscriber's side of RFC 6665, and the event packages as
+// values: what it takes to know from a call server which lines are in use.
+//
+// A Subscriber claims NOTIFY for one event package, once, and shares it among
+// any number of subscriptions; each is a dialog of its own, found by Call-ID
+// and tag. A Subscription has no goroutine: whoever waits in Next also carries
+// it on, sending the refreshes that are due. Its mailbox is bounded, and its
+// NOTIFYs are taken in the order of CSeq only.
+//
+// Watch is one subscription's life; Keep subscribes again for ever, by the
+// pause that the notifier's reason asks for (RFC 6665 §4.1.3).
+//
+// DecodeDialogs reads application/dialog-info+xml (RFC 4235) into values, and
+// a DialogTable makes of full and partial documents the state of one line.
+package event
