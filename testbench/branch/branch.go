@@ -64,12 +64,14 @@ func (o Options) withDefaults() (Options, error) {
 
 // Branch is a running branch.
 type Branch struct {
-	opts   Options
-	log    *slog.Logger
-	start  time.Time
-	block  block
-	agenda *agenda.Agenda
-	web    *http.Server
+	opts  Options
+	log   *slog.Logger
+	start time.Time
+	block block
+	// agentSIP is a port of 127.0.0.1 that was free at the start, for Config.
+	agentSIP int
+	agenda   *agenda.Agenda
+	web      *http.Server
 
 	phones   []*phone
 	byName   map[string]*phone
@@ -166,6 +168,11 @@ func (b *Branch) open() error {
 	if err := b.central.listen(b.block.centralServer(), b.block.central); err != nil {
 		return err
 	}
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	b.agentSIP = port
 	b.wg.Go(func() { b.agenda.Run(b.ctx) })
 	return nil
 }

@@ -7,18 +7,14 @@ import (
 
 // Config writes the configuration of an agent that stands beside this branch:
 // it polls every two seconds, keeps its data in a folder, shows its panel at
-// an address, and takes SIP on a free port of 127.0.0.1.
-func (b *Branch) Config(dataDir, panelListen string) ([]byte, error) {
-	port, err := freePort()
-	if err != nil {
-		return nil, fmt.Errorf("branch: configuration: %w", err)
-	}
+// an address, and takes SIP on a port of 127.0.0.1 that was free when the branch began.
+func (b *Branch) Config(dataDir, panelListen string) []byte {
 	var y bytes.Buffer
 	fmt.Fprintf(&y, "branch: {id: bench, name: %q, domain: %q}\n", "A branch on the bench", b.opts.Domain)
 	fmt.Fprintf(&y, "data_dir: %q\n", dataDir)
 	fmt.Fprintf(&y, "store: {commit: 10s}\n")
 	fmt.Fprintf(&y, "panel: {listen: %q}\n", panelListen)
-	fmt.Fprintf(&y, "sip: {listen: [\"udp:127.0.0.1:%d\", \"tcp:127.0.0.1:%d\"]}\n", port, port)
+	fmt.Fprintf(&y, "sip: {listen: [\"udp:127.0.0.1:%d\", \"tcp:127.0.0.1:%d\"]}\n", b.agentSIP, b.agentSIP)
 	fmt.Fprintf(&y, "snmp:\n  credentials:\n    - {name: branch-ro, version: 2c, community: %q}\n", b.opts.Community)
 	fmt.Fprintf(&y, "poll: {sip: 2s, web: 2s, snmp: 2s, in_flight: 64}\n")
 	fmt.Fprintf(&y, "people:\n")
@@ -38,5 +34,5 @@ func (b *Branch) Config(dataDir, panelListen string) ([]byte, error) {
 	}
 	fmt.Fprintf(&y, "call_managers:\n  - {name: callserver, target: %q, dialog: true, expires: 10m}\n", b.CallServer())
 	fmt.Fprintf(&y, "uplinks:\n  - {name: hq, kind: sip, target: %q, expires: 1h, return_window: 0s}\n", b.Central())
-	return y.Bytes(), nil
+	return y.Bytes()
 }

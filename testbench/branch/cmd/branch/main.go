@@ -80,9 +80,5 @@ func writeConfig(b *branch.Branch, file, data, panel string) error {
 	if err != nil {
 		return err
 	}
-	y, err := b.Config(data, panel)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(file, y, 0o600)
+	return os.WriteFile(file, b.Config(data, panel), 0o600)
 }
