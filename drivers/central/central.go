@@ -124,6 +124,9 @@ type Config struct {
 // Resolve checks e and reads its password. secrets reads the file that a path
 // names, relative to the configuration.
 func (e Entry) Resolve(secrets func(path string) (string, error)) (Config, error) {
+	if !e.Built() {
+		return Config{}, fmt.Errorf("uplink %s: this version has no uplink of kind %s yet; sip is there", e.Name, e.Kind)
+	}
 	var faults []error
 	e.Check(func(_, format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) })
 	if len(faults) > 0 {
