@@ -134,7 +134,7 @@ func (c Config) check() error {
 	var faults []error
 	names := map[string]bool{}
 	for _, p := range c.Phones {
-		if err := p.check(); err != nil {
+		if err := p.Check(); err != nil {
 			faults = append(faults, fmt.Errorf("phone %q: %w", p.Name, err))
 		}
 		if names[p.Name] {
@@ -165,7 +165,8 @@ func (c Config) check() error {
 	return errors.Join(faults...)
 }
 
-func (p Phone) check() error {
+// Check finds the first fault of a phone by itself.
+func (p Phone) Check() error {
 	switch {
 	case p.Name == "" || strings.ContainsAny(p.Name, ": \t\r\n@<>\""):
 		return errors.New("want a device name, such as SEP0011AABBCCDD")

@@ -35,10 +35,12 @@ type LineWatcher interface {
 	Watch(ctx context.Context, uri string, tell func(LineNotice)) error
 }
 
-// The pause before a lost subscription is tried again.
+// The pause before a lost subscription is tried again: it doubles, unless the
+// subscription had lived for a while.
 const (
 	firstPause = time.Second
 	mostPause  = 5 * time.Minute
+	steady     = time.Minute
 )
 
 // dialogs watches the lines at one call server.
@@ -109,13 +111,12 @@ func (s *dialogs) keep(ctx context.Context, number string) error {
 	of, uri := s.config.line(number), "sip:"+number+"@"+s.server.Domain
 	pause := firstPause
 	for {
-		told := false
+		told, began := false, time.Now()
 		err := s.server.Watch.Watch(ctx, uri, func(n LineNotice) {
 			if !told {
 				told = true
 				s.came(1, nil)
 			}
-			pause = firstPause
 			s.observe(ctx, of, n)
 		})
 		if told {
@@ -130,9 +131,12 @@ func (s *dialogs) keep(ctx context.Context, number string) error {
 			return nil
 		}
 		s.prove()
+		if time.Since(began) >= steady {
+			pause = firstPause
+		}
 		s.log.Debug("line subscription ended", "peer", s.server.Name, "presentity", string(of), "err", err, "pause", pause)
 		select {
-		case <-time.After(pause):
+		case <-time.After(max(pause, askedPause(err))):
 		case <-ctx.Done():
 			return s.ended(ctx)
 		}

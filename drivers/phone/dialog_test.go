@@ -86,8 +86,8 @@ func TestALostSubscriptionTellsNothingAndIsTriedAgain(t *testing.T) {
 			tell(LineNotice{State: presence.LineIdle})
 			return errors.New("terminated;reason=probation")
 		}}
-		r := watchLines(t, f, []string{"1001"}, 3500*time.Millisecond)
-		if n := len(f.seen()); n != 4 || len(r.All()) != n { // at 0, 1, 2 and 3 s: each success starts the pause anew
+		r := watchLines(t, f, []string{"1001"}, 10*time.Second)
+		if n := len(f.seen()); n != 4 || len(r.All()) != n { // at 0, 1, 3 and 7 s: none has lived for a minute
 			t.Errorf("%d subscriptions, %d observations", n, len(r.All()))
 		}
 	})

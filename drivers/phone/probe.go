@@ -62,7 +62,7 @@ func ProbeTarget(target string) (Phone, error) {
 			return Phone{}, fmt.Errorf("phone %q: want a port from 1 to 65535", target)
 		}
 	}
-	if err := p.check(); err != nil {
+	if err := p.Check(); err != nil {
 		return Phone{}, fmt.Errorf("phone %q: %w", target, err)
 	}
 	return p, nil
