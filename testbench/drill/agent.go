@@ -30,7 +30,7 @@ type Agent struct {
 
 // NewAgent writes the configuration of an agent on free loopback ports, all of
 // it within a folder of the caller's.
-func NewAgent(binary, home string, people []string, extra string) (Agent, error) {
+func NewAgent(binary, home string, people []string) (Agent, error) {
 	ports, err := freePorts(2)
 	if err != nil {
 		return Agent{}, err
@@ -50,7 +50,6 @@ func NewAgent(binary, home string, people []string, extra string) (Agent, error)
 			fmt.Fprintf(&y, "  - {user: %s, name: %s}\n", user, user)
 		}
 	}
-	y.WriteString(extra)
 	return a, errors.Join(os.MkdirAll(a.Folder, 0o700), os.WriteFile(a.Config, []byte(y.String()), 0o600))
 }
 

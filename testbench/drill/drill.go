@@ -107,7 +107,40 @@ func (c *campaign) prepare(ctx context.Context) error {
 // run is one life of the agent: start, look at what survived the last cut,
 // change things, cut.
 func (c *campaign) run(ctx context.Context) error {
-	m, err := powercut.Start(c.plan.Agent.Folder, c.image, powercut.Options{SyncDelay: flash})
+	before, startable := c.image, true
+	err := c.powered(ctx, flash, func(m *powercut.Machine, life *life) error {
+		if c.rng.IntN(6) == 0 { // this cut falls into the start
+			c.untilDark(ctx, m, 20, 80*time.Millisecond)
+		} else if startable = c.awaitStart(ctx, life); startable {
+			c.compare(ctx, life)
+			for _, p := range c.people {
+				p.work(ctx, life, m.Dark())
+			}
+			c.untilDark(ctx, m, 200, 400*time.Millisecond)
+		}
+		var err error
+		c.image, err = m.Cut(c.rng, life.kill)
+		return err
+	})
+	for _, p := range c.people {
+		acknowledged, refused := p.rest()
+		c.table.Acknowledged += acknowledged
+		if refused != nil {
+			c.table.Refused++
+			c.fault(refused)
+		}
+	}
+	if !startable {
+		c.keep(before)
+		c.startOver()
+	}
+	return err
+}
+
+// powered starts the agent on the present image for as long as do takes; do
+// ends it. A bench that fails leaves nothing running.
+func (c *campaign) powered(ctx context.Context, delay func() time.Duration, do func(*powercut.Machine, *life) error) error {
+	m, err := powercut.Start(c.plan.Agent.Folder, c.image, powercut.Options{SyncDelay: delay})
 	if err != nil {
 		return err
 	}
@@ -116,63 +149,34 @@ func (c *campaign) run(ctx context.Context) error {
 		_, stopErr := m.Stop()
 		return errors.Join(err, stopErr)
 	}
-	startable := true
-	if c.rng.IntN(6) == 0 { // this cut falls into the start
-		pause(ctx, c.rng, 80*time.Millisecond)
-	} else if startable = c.awaitStart(ctx, life); startable {
-		c.compare(ctx, life)
-		c.change(ctx, life)
+	return do(m, life)
+}
+
+// untilDark waits for a random moment: half of them are told by the clock, and
+// half by the disk, which hits the short times between two writes of a commit.
+func (c *campaign) untilDark(ctx context.Context, m *powercut.Machine, steps int, limit time.Duration) {
+	if c.rng.IntN(2) == 0 {
+		m.CutAfter(1 + c.rng.IntN(steps))
+	} else {
+		limit = time.Duration(c.rng.Int64N(int64(limit)))
 	}
-	before := c.image
-	c.image, err = m.Cut(c.rng, life.kill)
-	for _, p := range c.people {
-		p.rest()
+	select {
+	case <-ctx.Done():
+	case <-m.Dark():
+	case <-time.After(limit):
 	}
-	c.table.Acknowledged += c.acknowledged()
-	if !startable {
-		c.keep(before)
-		c.startOver()
-	}
-	return err
 }
 
 // lookOnce starts the agent, looks, and leaves the power on.
 func (c *campaign) lookOnce(ctx context.Context) error {
-	m, err := powercut.Start(c.plan.Agent.Folder, c.image, powercut.Options{})
-	if err != nil {
-		return err
-	}
-	life, err := c.plan.Agent.start(ctx)
-	if err == nil {
+	return c.powered(ctx, nil, func(m *powercut.Machine, life *life) error {
 		if c.awaitStart(ctx, life) {
 			c.compare(ctx, life)
 		}
-		err = life.kill()
-	}
-	_, stopErr := m.Stop()
-	return errors.Join(err, stopErr)
-}
-
-// change lets everybody change things until the power goes; the writers end
-// when the agent no longer answers.
-func (c *campaign) change(ctx context.Context, life *life) {
-	for _, p := range c.people {
-		p.work(ctx, life)
-	}
-	pause(ctx, c.rng, 400*time.Millisecond)
-	for _, p := range c.people {
-		if err := p.powerless(); err != nil {
-			c.table.Refused++
-			c.fault(fmt.Errorf("%s: refused with the power on: %w", p.name, err))
-		}
-	}
-}
-
-func (c *campaign) acknowledged() (n int) {
-	for _, p := range c.people {
-		n += p.takeCount()
-	}
-	return n
+		err := life.kill()
+		_, stopErr := m.Stop()
+		return errors.Join(err, stopErr)
+	})
 }
 
 func (c *campaign) awaitStart(ctx context.Context, life *life) bool {
@@ -231,14 +235,6 @@ func (c *campaign) startOver() {
 // flash is how long an fsync takes: mostly a millisecond, at times ten.
 func flash() time.Duration {
 	return min(time.Duration(rand.ExpFloat64()*float64(1500*time.Microsecond)), 10*time.Millisecond)
-}
-
-// pause waits until a random moment before limit.
-func pause(ctx context.Context, rng *rand.Rand, limit time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(time.Duration(rng.Int64N(int64(limit)))):
-	}
 }
 
 // Full says whether the figures of the drill are asked for, not the short form.

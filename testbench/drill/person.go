@@ -16,8 +16,7 @@ type person struct {
 	mu      sync.Mutex
 	asked   []state // the first is acknowledged, the rest came after it
 	count   int     // acknowledged since takeCount
-	failure error   // why the last change was not acknowledged
-	off     bool    // the power is about to go: failures are nobody's fault
+	failure error   // why a change was refused though the power was on
 	done    chan struct{}
 }
 
@@ -29,20 +28,25 @@ func crowd(names []string) []*person {
 	return people
 }
 
-// work changes things in a goroutine of its own until one change fails; rest
-// waits for its end.
-func (p *person) work(ctx context.Context, l *life) {
-	p.mu.Lock()
-	p.off, p.failure, p.done = false, nil, make(chan struct{})
-	p.mu.Unlock()
+// work changes things in a goroutine of its own until one change fails, which
+// is nobody's fault once it is dark; rest waits for its end.
+func (p *person) work(ctx context.Context, l *life, dark <-chan struct{}) {
+	p.done = make(chan struct{})
 	go func() {
 		defer close(p.done)
 		for {
 			s := p.next()
 			err := l.api.set(ctx, p.name, s)
-			if !p.answered(err) {
-				return
+			if err == nil {
+				p.acknowledged()
+				continue
 			}
+			select {
+			case <-dark:
+			default:
+				p.refused(err)
+			}
+			return
 		}
 	}()
 }
@@ -62,43 +66,31 @@ func (p *person) next() state {
 	return s
 }
 
-// answered takes the outcome of the newest change, and says whether to go on.
-func (p *person) answered(err error) bool {
+// acknowledged says that the newest change was.
+func (p *person) acknowledged() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err != nil {
-		if !p.off {
-			p.failure = err
-		}
-		return false
-	}
 	p.asked = p.asked[len(p.asked)-1:]
 	p.count++
-	return true
 }
 
-// powerless says that the power goes now, and returns why a change failed
-// before that.
-func (p *person) powerless() error {
+func (p *person) refused(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.off = true
-	return p.failure
+	p.failure = fmt.Errorf("%s: refused with the power on: %w", p.name, err)
 }
 
-// rest waits until the person has stopped.
-func (p *person) rest() {
+// rest waits until the person has stopped, and returns how many changes were
+// acknowledged since it was last asked, and why one was refused.
+func (p *person) rest() (acknowledged int, refused error) {
 	if p.done != nil {
 		<-p.done
 	}
-}
-
-func (p *person) takeCount() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := p.count
-	p.count = 0
-	return n
+	acknowledged, refused = p.count, p.failure
+	p.count, p.failure = 0, nil
+	return acknowledged, refused
 }
 
 // compare reads the state after a restart. It must be the one acknowledged

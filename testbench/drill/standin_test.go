@@ -80,7 +80,7 @@ func openStandIn(folder string) (*standInStore, error) {
 	s := &standInStore{control: os.Getenv(controlVariable), manual: map[string][]byte{}}
 	path := filepath.Join(folder, "store.db")
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		if err := makeStore(path); err != nil {
+		if err := makeStore(path, s.control == "made-in-place"); err != nil {
 			return nil, err
 		}
 	}
@@ -102,13 +102,18 @@ func openStandIn(folder string) (*standInStore, error) {
 	})
 }
 
-func makeStore(path string) error {
-	db, err := bbolt.Open(path+".new", 0o600, nil)
+// makeStore makes an empty store: under another name first, unless in place.
+func makeStore(path string, inPlace bool) error {
+	name := path + ".new"
+	if inPlace {
+		name = path
+	}
+	db, err := bbolt.Open(name, 0o600, nil)
 	if err != nil {
 		return err
 	}
 	err = db.Update(func(tx *bbolt.Tx) error { _, err := tx.CreateBucketIfNotExists(bucket); return err })
-	if err := errors.Join(err, db.Close(), os.Rename(path+".new", path)); err != nil {
+	if err := errors.Join(err, db.Close(), os.Rename(name, path)); err != nil {
 		return err
 	}
 	dir, err := os.Open(filepath.Dir(path))

@@ -82,6 +82,17 @@ func Start(folder string, image disk.Image, o Options) (*Machine, error) {
 	return m, nil
 }
 
+// CutAfter lets the power go when n more changes and syncs have been done on
+// the disk: a moment chosen by what the programs do, and not by a clock. Cut
+// then finds it gone.
+func (m *Machine) CutAfter(n int) { m.disk.FreezeAfter(n) }
+
+// Dark is closed when the power is gone, before any program can notice.
+func (m *Machine) Dark() <-chan struct{} { return m.disk.Frozen() }
+
+// Steps counts the changes and syncs on the disk so far.
+func (m *Machine) Steps() int { return m.disk.Steps() }
+
 // Cut takes the power away: the disk freezes, then kill ends the programs that
 // run on it (and returns when they are gone), and the drawn image is what the
 // next Start finds. From the freeze on nothing more becomes durable, so what a

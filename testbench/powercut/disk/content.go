@@ -29,7 +29,7 @@ func (d *Disk) Write(id ID, off int64, data []byte) error {
 	case len(data) == 0:
 		return nil
 	}
-	f.change(edit{seq: d.nextSeq(), off: off, data: slices.Clone(data)})
+	f.change(edit{seq: d.step(), off: off, data: slices.Clone(data)})
 	return nil
 }
 
@@ -48,7 +48,7 @@ func (d *Disk) Truncate(id ID, size int64) error {
 	case size == int64(len(f.now)):
 		return nil
 	}
-	f.change(edit{seq: d.nextSeq(), size: size})
+	f.change(edit{seq: d.step(), size: size})
 	return nil
 }
 

@@ -62,7 +62,8 @@ type Entry struct {
 // system answers them.
 type Disk struct {
 	mu     sync.Mutex
-	frozen bool
+	frozen chan struct{} // closed when the power is gone
+	left   int           // how many changes until then; 0: no limit
 	last   ID
 	seq    uint64
 	nodes  map[ID]*node
@@ -81,7 +82,7 @@ type node struct {
 
 // New returns an empty disk.
 func New() *Disk {
-	d := &Disk{last: Root, nodes: map[ID]*node{}, now: newNames(), kept: newNames()}
+	d := &Disk{frozen: make(chan struct{}), last: Root, nodes: map[ID]*node{}, now: newNames(), kept: newNames()}
 	d.nodes[Root] = &node{kind: Directory, mode: 0o755}
 	return d
 }
@@ -91,7 +92,48 @@ func New() *Disk {
 func (d *Disk) Freeze() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.frozen = true
+	if !d.dark() {
+		close(d.frozen)
+	}
+}
+
+// FreezeAfter cuts the power when n more changes and syncs have been done; n is
+// at least 1.
+func (d *Disk) FreezeAfter(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.left = n
+}
+
+// Frozen is closed when the power is gone, before any operation fails for it.
+func (d *Disk) Frozen() <-chan struct{} { return d.frozen }
+
+// Steps counts the changes and syncs so far.
+func (d *Disk) Steps() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return int(d.seq)
+}
+
+func (d *Disk) dark() bool {
+	select {
+	case <-d.frozen:
+		return true
+	default:
+		return false
+	}
+}
+
+// step counts one change or sync that is being done, and freezes behind the
+// last one that may be.
+func (d *Disk) step() uint64 {
+	d.seq++
+	if d.left > 0 {
+		if d.left--; d.left == 0 && !d.dark() {
+			close(d.frozen)
+		}
+	}
+	return d.seq
 }
 
 // Stat describes an ID.
@@ -174,6 +216,7 @@ func (d *Disk) Sync(id ID) error {
 	if err != nil {
 		return err
 	}
+	d.step()
 	if n.kind == Directory {
 		d.syncNames(id)
 		return nil
@@ -198,7 +241,7 @@ func (d *Disk) Volatile() int {
 
 // get finds a node and checks its kind (0: any). The caller holds the lock.
 func (d *Disk) get(id ID, kind Kind) (*node, error) {
-	if d.frozen {
+	if d.dark() {
 		return nil, syscall.EIO
 	}
 	n, ok := d.nodes[id]
@@ -213,11 +256,6 @@ func (d *Disk) get(id ID, kind Kind) (*node, error) {
 		return nil, syscall.EISDIR
 	}
 	return nil, syscall.EINVAL
-}
-
-func (d *Disk) nextSeq() uint64 {
-	d.seq++
-	return d.seq
 }
 
 func (n *node) info(id ID) Info {

@@ -224,6 +224,31 @@ func TestAFrozenDiskAnswersNothingMore(t *testing.T) {
 	}
 }
 
+func TestThePowerCanGoAtAnyStep(t *testing.T) {
+	program := func(d *Disk) error {
+		info, err := d.Create(Root, "f", File, 0o600)
+		return errors.Join(err, d.Write(info.ID, 0, []byte("x")), d.Sync(info.ID), d.Sync(Root))
+	}
+	whole := New()
+	must(t, program(whole))
+	if whole.Steps() != 4 {
+		t.Fatalf("%d steps, want 4", whole.Steps())
+	}
+	for n := 1; n <= whole.Steps(); n++ {
+		d := New()
+		d.FreezeAfter(n)
+		err := program(d)
+		if d.Steps() != n || (err == nil) != (n == whole.Steps()) {
+			t.Errorf("frozen after step %d: did %d, %v", n, d.Steps(), err)
+		}
+		select {
+		case <-d.Frozen():
+		default:
+			t.Errorf("frozen after step %d, and nobody is told", n)
+		}
+	}
+}
+
 func TestWhatAFileSystemRefuses(t *testing.T) {
 	d := New()
 	f := durableFile(t, d, "f", "x")

@@ -144,7 +144,7 @@ func (d *Disk) occupied(dir ID) bool {
 }
 
 func (d *Disk) move(m move) {
-	m.seq = d.nextSeq()
+	m.seq = d.step()
 	d.now.apply(m)
 	d.moves = append(d.moves, m)
 }
