@@ -141,4 +141,4 @@ func tokenByte(c byte) bool {
 }
 
 // oneLine reports whether s can be a header value without starting another.
-func oneLine(s string) bool { return strings.IndexAny(s, "\r\n\x00") < 0 }
+func oneLine(s string) bool { return !strings.ContainsAny(s, "\r\n\x00") }

@@ -26,8 +26,6 @@ type message struct {
 	body                 []byte
 }
 
-func (m *message) request() bool { return m.status == 0 }
-
 // fault is why a message is refused: the status for a request (0: silence),
 // and the fields that the answer needs.
 type fault struct {

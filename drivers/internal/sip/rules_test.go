@@ -2,6 +2,8 @@ package sip
 
 import (
 	"context"
+	"fmt"
+	"net"
 	"strings"
 	"testing"
 )
@@ -174,5 +176,45 @@ func TestNewRefusesWhatItCannotListenOn(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), tt.listen) {
 			t.Errorf("%s: %v", tt.listen, err)
 		}
+	}
+}
+
+func TestARetransmissionIsAnsweredAndNotHandledAgain(t *testing.T) {
+	e, _ := atRest(t, Config{})
+	handled := make(chan string, 10)
+	_ = e.Handle(Claim{Method: "NOTIFY", Event: "dialog"}, func(_ context.Context, in *Incoming) {
+		handled <- in.CallID
+		if in.Respond(Reply{Status: 200, Contact: "<sip:x@127.0.0.1>"}) != nil || in.Respond(Reply{Status: 500}) == nil {
+			t.Error("answered twice, or not once")
+		}
+	})
+	run(t, e)
+	p := dial(t, e, "udp")
+	msg := text("NOTIFY", "sip:b@example.com", "Event: dialog", "To: <sip:b@example.com>;tag=mine", "Record-Route: <sip:h;lr>")
+	_, one := p.ask(msg)
+	_, two := p.ask(msg)
+	if one != two || statusOf(one) != 200 || headerOf(one, "To") != "<sip:b@example.com>;tag=mine" || headerOf(one, "Record-Route") != "<sip:h;lr>" {
+		t.Errorf("answers:\n%s\n%s", one, two)
+	}
+	if len(handled) != 1 {
+		t.Errorf("handled %d times", len(handled))
+	}
+}
+
+func TestResponsesGoWhereTheViaSays(t *testing.T) {
+	e, _ := atRest(t, Config{})
+	run(t, e)
+	other := dial(t, e, "udp") // listens at the port that the Via names
+	p := dial(t, e, "udp")
+	port := other.conn.LocalAddr().(*net.UDPAddr).Port
+	uri := "sip:b@example.com"
+	p.send(text("OPTIONS", uri, fmt.Sprintf("Via: SIP/2.0/UDP phone.example.com:%d ;branch = z9hG4bKa", port)))
+	if got := headerOf(other.receive(), "Via"); got != fmt.Sprintf("SIP/2.0/UDP phone.example.com:%d;branch = z9hG4bKa;received=127.0.0.1", port) {
+		t.Error(got)
+	}
+	p.send(text("OPTIONS", uri, fmt.Sprintf("Via: SIP/2.0/UDP 127.0.0.1:%d;rport;received=1.2.3.4;branch=z9hG4bKb, SIP/2.0/UDP second;branch=z9hG4bKc", port)))
+	mine := p.conn.LocalAddr().(*net.UDPAddr).Port
+	if got := headerOf(p.receive(), "Via"); got != fmt.Sprintf("SIP/2.0/UDP 127.0.0.1:%d;rport=%d;branch=z9hG4bKb;received=127.0.0.1, SIP/2.0/UDP second;branch=z9hG4bKc", port, mine) {
+		t.Error(got)
 	}
 }
