@@ -170,7 +170,6 @@ type Lane interface {
 type Drawer interface {
 	Each(prefix string, f func(key string, value []byte) error) error
 	PutSoft(ctx context.Context, key string, value []byte) error
-	Delete(ctx context.Context, key string) error
 }
 
 // Sender sends a request and waits for its final response: sip.Endpoint.

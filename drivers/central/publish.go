@@ -140,7 +140,7 @@ func (r *run) remove(ctx context.Context, p *publication) error {
 		return err
 	}
 	if res.OK() || res.Status == 412 {
-		return r.tags.Delete(ctx, r.key(p.of))
+		return r.keep(ctx, p.of, "")
 	}
 	return fmt.Errorf("remove %s: %s", p.of, explain(res))
 }
@@ -262,11 +262,7 @@ func (r *run) stands(ctx context.Context, p *publication, res *sip.Response) err
 	r.mu.Unlock()
 	r.answered(res.RTT)
 	poke(r.due)
-	ctx = context.WithoutCancel(ctx) // as in deliverOne
-	if tag == "" {
-		return r.tags.Delete(ctx, r.key(p.of))
-	}
-	return r.tags.PutSoft(ctx, r.key(p.of), []byte(tag))
+	return r.keep(context.WithoutCancel(ctx), p.of, tag) // as in deliverOne
 }
 
 // declined sorts the answers that are no 2xx into patience, refusal, and a
@@ -365,10 +361,14 @@ func (r *run) forget(ctx context.Context, p *publication) error {
 	p.mu.Lock()
 	p.tag, p.at, p.ends = "", time.Time{}, time.Time{}
 	p.mu.Unlock()
-	return r.tags.Delete(ctx, r.key(p.of))
+	return r.keep(ctx, p.of, "")
 }
 
-func (r *run) key(of presence.Presentity) string { return r.c.Name + "/" + string(of) }
+// keep writes an entity-tag by the dial, or nothing in its place: a Delete would
+// wait for the disk, a thousand times over when a server has lost all.
+func (r *run) keep(ctx context.Context, of presence.Presentity, tag string) error {
+	return r.tags.PutSoft(ctx, r.c.Name+"/"+string(of), []byte(tag))
+}
 
 // suspect reports whether a 500 may be meant for the entity-tag: the second in a
 // row. Kamailio says 500, where RFC 3903 §6 wants 412, to a tag that is not of

@@ -123,13 +123,6 @@ func (d *drawer) PutSoft(_ context.Context, key string, value []byte) error {
 	return nil
 }
 
-func (d *drawer) Delete(_ context.Context, key string) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.values, key)
-	return nil
-}
-
 // bench is a driver that runs, with all that it touches.
 type bench struct {
 	*store
