@@ -148,7 +148,7 @@ func New(cfg Config, needs Needs, log *slog.Logger) (*Driver, error) {
 		needs.Known = func(string, netip.Addr) (string, bool) { return "", false }
 	}
 	d := &Driver{
-		needs: needs, log: log.With("driver", "lan"), interval: cfg.Interval, depth: cfg.Discovery.Depth,
+		needs: needs, log: log, interval: cfg.Interval, depth: cfg.Discovery.Depth,
 		switches: make(map[string]*polled, len(cfg.Switches)), memory: newMemory(),
 	}
 	if d.interval <= 0 {
