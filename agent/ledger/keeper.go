@@ -133,11 +133,8 @@ func (k *keeper) flushAt() time.Time {
 
 func (k *keeper) urgent() bool { return len(k.next.waiters)+len(k.next.copies) > 0 }
 
-// flush hands the next batch to the file goroutine when it is due.
-func (k *keeper) flush(now time.Time) {
-	if at := k.flushAt(); at.IsZero() || now.Before(at) {
-		return
-	}
+// flush hands the next batch to the file goroutine. None may be in flight.
+func (k *keeper) flush() {
 	b := k.next
 	k.inFlight = &b
 	k.renew()
@@ -174,9 +171,7 @@ func (k *keeper) finish() {
 		k.committed(<-k.done)
 	}
 	if len(k.next.records) > 0 || k.urgent() {
-		b := k.next
-		k.renew()
-		k.jobs <- &b
+		k.flush()
 		<-k.done
 	}
 	close(k.jobs)

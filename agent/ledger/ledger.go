@@ -129,8 +129,7 @@ func (l *Ledger) Run(ctx context.Context) error {
 	alarm, flush := stoppedTimer(), stoppedTimer()
 	for ctx.Err() == nil {
 		l.settle(time.Now())
-		l.board(time.Now())
-		l.flush(time.Now())
+		l.save(time.Now())
 		setTimer(alarm, l.alarms.next())
 		setTimer(flush, l.flushAt())
 		select {
@@ -148,8 +147,7 @@ func (l *Ledger) Run(ctx context.Context) error {
 	flush.Stop()
 	close(l.stopped)
 	l.endFeeds()
-	l.repeats.since = time.Time{}.Add(1)
-	l.board(time.Now())
+	l.saveRepeats()
 	l.finish()
 	if err := <-filed; err != nil {
 		return errors.Join(ctx.Err(), err)

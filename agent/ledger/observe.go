@@ -181,6 +181,9 @@ func (l *Ledger) replace(now time.Time, h *held, o presence.Observation) {
 	backwards := o.Seen.Before(h.Seen) // the wall clock, over a restart
 	h.Observation, h.restored = o, false
 	l.repeats.touch(h.number, o.Seen)
+	if l.repeats.since.IsZero() {
+		l.repeats.since = now
+	}
 	switch {
 	case !same:
 		l.put(now, store.Observations, observationKey(o), h.observationRecord)
@@ -188,14 +191,8 @@ func (l *Ledger) replace(now time.Time, h *held, o presence.Observation) {
 	case drifted && now.Sub(h.written) >= driftEvery:
 		l.ride(now, store.Observations, observationKey(o), h.observationRecord)
 		h.written = now
-	case backwards:
-		l.within(now, l.dial)
+	case backwards: // the disk must not tell the later time of before
 		l.repeats.since = now.Add(-touchEvery)
-	default:
-		l.within(now, max(touchEvery, l.dial))
-	}
-	if l.repeats.since.IsZero() {
-		l.repeats.since = now
 	}
 }
 

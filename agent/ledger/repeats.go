@@ -52,17 +52,25 @@ func (r *repeats) claim(used map[uint32]time.Time) {
 	}
 }
 
-// board puts the blocks that changed into the next batch, when they have
-// waited nearly long enough, so that they ride rather than force a commit.
-func (l *Ledger) board(now time.Time) {
+// save hands what is due to the file goroutine. Repeats ride along, once they
+// have waited nearly long enough to force a commit.
+func (l *Ledger) save(now time.Time) {
 	r := &l.repeats
-	if r.since.IsZero() {
+	if !r.since.IsZero() {
+		l.within(r.since, max(touchEvery, l.dial))
+	}
+	if at := l.flushAt(); at.IsZero() || now.Before(at) {
 		return
 	}
-	if now.Sub(r.since) < touchEvery-min(l.dial, touchEvery/2) {
-		l.within(r.since, max(touchEvery, l.dial)) // the commit that would have taken them came too early
-		return
+	if !r.since.IsZero() && now.Sub(r.since) >= touchEvery-min(l.dial, touchEvery/2) {
+		l.saveRepeats()
 	}
+	l.flush()
+}
+
+// saveRepeats puts the blocks that changed into the next batch.
+func (l *Ledger) saveRepeats() {
+	r := &l.repeats
 	for block := range r.dirty {
 		var is seenBlock
 		copy(is.micros[:], r.micros[block*blockSize:])

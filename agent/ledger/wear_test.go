@@ -3,6 +3,7 @@ package ledger
 import (
 	"bytes"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -23,6 +24,8 @@ type branch struct {
 	rng    *rand.Rand
 	sent   []uint64
 }
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func (b *branch) name(i int) string { return fmt.Sprintf("SEP%012X", i) }
 
@@ -73,11 +76,16 @@ func (b *branch) step(t testing.TB, second int) {
 	if b.rng.Float64() < 0.83 {
 		b.change(t)
 	}
+	b.turn(t)
+}
+
+// turn is one turn of the owner's loop, and of the file goroutine's; then a
+// second goes by.
+func (b *branch) turn(t testing.TB) {
 	b.l.settle(b.now)
 	b.l.ring(b.now)
 	b.l.settle(b.now)
-	b.l.board(b.now)
-	b.l.flush(b.now)
+	b.l.save(b.now)
 	if b.l.inFlight != nil { // what the file goroutine does
 		job := <-b.l.jobs
 		err := b.l.disk.Commit(job.mutations())

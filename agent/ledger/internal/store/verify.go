@@ -19,14 +19,18 @@ func verify(f *os.File) error {
 	if err != nil {
 		return err
 	}
-	m, err := readMeta(f)
+	return verifyPages(f, uint64(info.Size()))
+}
+
+func verifyPages(r io.ReaderAt, size uint64) error {
+	m, err := readMeta(r)
 	if err != nil {
 		return err
 	}
-	if m.pages*pageSize > uint64(info.Size()) || m.pages > 1<<32 {
-		return fmt.Errorf("cut short: %d pages in %d bytes", m.pages, info.Size())
+	if m.pages > size/pageSize {
+		return fmt.Errorf("cut short: %d pages in %d bytes", m.pages, size)
 	}
-	w := walker{r: f, pages: m.pages, seen: map[uint64]bool{}}
+	w := walker{r: r, pages: m.pages, seen: map[uint64]bool{}}
 	return w.page(m.root, nil, nil, 0)
 }
 
