@@ -1,0 +1,144 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"pilotlight/agent/config"
+	"pilotlight/board/panel"
+	"pilotlight/drivers"
+)
+
+// fileConfig is one configuration file: what the rooms define, composed.
+type fileConfig struct {
+	// What this branch is.
+	Branch branchConfig `yaml:"branch"`
+	// Folder of the store, the admin socket and the certificate made here;
+	// relative to the configuration file.
+	DataDir string `yaml:"data_dir"`
+	// How state gets to the disk.
+	Store storeConfig `yaml:"store"`
+	// The web dashboard and the HTTP API.
+	Panel panel.Config `yaml:"panel"`
+	// Who may watch whom.
+	Access accessConfig `yaml:"access"`
+
+	drivers.Config `yaml:",inline"`
+}
+
+// branchConfig is the section branch.
+type branchConfig struct {
+	// Unique in the fleet; lower-case letters, digits and hyphens.
+	ID string `yaml:"id"`
+	// What people call the branch.
+	Name string `yaml:"name"`
+	// Presentities are user@domain.
+	Domain string `yaml:"domain"`
+}
+
+// storeConfig is the section store.
+type storeConfig struct {
+	// How long polled state may wait for the disk; what a person did never waits.
+	Commit time.Duration `yaml:"commit"`
+}
+
+// accessConfig is the section access.
+type accessConfig struct {
+	// allow, polite-block, block or confirm: for watchers that no rule names.
+	Default string `yaml:"default"`
+	// Rules for single watchers; a later version takes them.
+	Rules []drivers.NotYet `yaml:"rules"`
+}
+
+func defaultConfig() fileConfig {
+	return fileConfig{
+		Branch:  branchConfig{Domain: "localhost"},
+		DataDir: "/var/lib/pilotlight",
+		Store:   storeConfig{Commit: 10 * time.Second},
+		Panel:   panel.Default(),
+		Access:  accessConfig{Default: "allow"},
+		Config:  drivers.Defaults(),
+	}
+}
+
+var (
+	branchID   = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	domainName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?$`)
+)
+
+// Check holds the rules of the sections above.
+func (c *fileConfig) Check(report config.Report) {
+	if !branchID.MatchString(c.Branch.ID) {
+		report("branch.id", "branch.id %q: want lower-case letters, digits and hyphens, such as lyon-12", c.Branch.ID)
+	}
+	if !domainName.MatchString(c.Branch.Domain) {
+		report("branch.domain", "branch.domain %q: want a domain such as example.com", c.Branch.Domain)
+	}
+	if c.DataDir == "" {
+		report("data_dir", "data_dir: want a folder")
+	}
+	if c.Store.Commit < 10*time.Millisecond || c.Store.Commit > time.Hour {
+		report("store.commit", "store.commit %v: want 10ms to 1h", c.Store.Commit)
+	}
+	switch c.Access.Default {
+	case "allow", "polite-block", "block", "confirm":
+	default:
+		report("access.default", "access.default %q: want allow, polite-block, block or confirm", c.Access.Default)
+	}
+}
+
+// loadConfig reads and checks a file.
+func loadConfig(path string) (fileConfig, error) {
+	cfg := defaultConfig()
+	cfg.Dir = filepath.Dir(path)
+	if err := config.Load(path, &cfg); err != nil {
+		if os.IsNotExist(err) {
+			return cfg, usageError{err}
+		}
+		return cfg, err
+	}
+	cfg.resolve()
+	return cfg, nil
+}
+
+func (c *fileConfig) resolve() {
+	c.Branch.Domain = strings.ToLower(c.Branch.Domain)
+	if c.Branch.Name == "" {
+		c.Branch.Name = c.Branch.ID
+	}
+	within := func(path *string) {
+		if *path != "" && !filepath.IsAbs(*path) {
+			*path = filepath.Join(c.Dir, *path)
+		}
+	}
+	within(&c.DataDir)
+	within(&c.Panel.TLS.CertFile)
+	within(&c.Panel.TLS.KeyFile)
+}
+
+func (c *fileConfig) storePath() string  { return filepath.Join(c.DataDir, "pilotlight.db") }
+func (c *fileConfig) socketPath() string { return filepath.Join(c.DataDir, "admin.sock") }
+
+// configFlag is how verbs name the configuration.
+type configFlag struct {
+	Config string `type:"path" env:"PILOTLIGHT_CONFIG" default:"/etc/pilotlight/pilotlight.yaml" help:"The configuration file."`
+}
+
+type checkCmd struct{ configFlag }
+
+func (c *checkCmd) Run(con *console) error {
+	cfg, err := loadConfig(c.Config)
+	if err != nil {
+		return err
+	}
+	for _, what := range cfg.Unbuilt() {
+		fmt.Fprintf(con.err, "%s: note: %s\n", c.Config, what)
+	}
+	fmt.Fprintf(con.out, "%s: branch %s, %d phones, %d people, %d switches, %d uplinks: well formed\n",
+		c.Config, cfg.Branch.ID, len(cfg.Phones), len(cfg.People), len(cfg.Switches), len(cfg.Uplinks))
+	return nil
+}

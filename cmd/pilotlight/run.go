@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime"
+	"time"
+
+	"pilotlight/agent/access"
+	"pilotlight/agent/clock"
+	"pilotlight/agent/errand"
+	"pilotlight/agent/ledger"
+	"pilotlight/agent/presence"
+	"pilotlight/agent/relay"
+	"pilotlight/agent/supervise"
+	"pilotlight/board/panel"
+	"pilotlight/drivers"
+)
+
+type runCmd struct{ configFlag }
+
+func (c *runCmd) Run(ctx context.Context, con *console) error {
+	cfg, err := loadConfig(c.Config)
+	if err != nil {
+		return err
+	}
+	for _, what := range cfg.Unbuilt() {
+		con.log.Warn(what)
+	}
+	a, err := newAgent(cfg, con.log)
+	if err != nil {
+		return err
+	}
+	return a.run(ctx, func() {})
+}
+
+// agentProcess is one agent: the heart, its drivers and its panel.
+type agentProcess struct {
+	log    *slog.Logger
+	ledger *ledger.Ledger
+	book   *access.Book
+	panel  *panel.Panel
+	tasks  []supervise.Task
+	sup    *supervise.Supervisor
+}
+
+// newAgent opens the store and builds everything on it, at rest.
+func newAgent(cfg fileConfig, log *slog.Logger) (_ *agentProcess, err error) {
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("data_dir: %w", err)
+	}
+	l, err := openLedger(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, shut(l))
+		}
+	}()
+	a := &agentProcess{log: log, ledger: l, sup: supervise.New(log)}
+	if a.book, err = access.New(access.Config{Drawer: l.Drawer("access")}); err != nil {
+		return nil, err
+	}
+	desk, uplinks := errand.New(), relay.NewUplinks()
+	built, err := drivers.Build(cfg.Config, drivers.Heart{
+		Ledger: l, Domain: cfg.Branch.Domain, Uplinks: uplinks, Version: version, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	deps := panel.Deps{
+		Heart: panelHeart{l}, Book: a.book, Clock: clock.New(time.Time{}), Desk: desk, Uplinks: uplinks, Drivers: a.sup,
+		Healthy: built.Ready,
+		Build:   panel.Build{Version: version, Commit: commit, Go: runtime.Version()},
+		Branch:  panel.Branch{ID: cfg.Branch.ID, Name: cfg.Branch.Name, Domain: cfg.Branch.Domain},
+		DataDir: cfg.DataDir,
+	}
+	for _, q := range built.Queues {
+		deps.Pollers = append(deps.Pollers, q)
+	}
+	if a.panel, err = panel.New(cfg.Panel, deps, log.With("driver", "panel")); err != nil {
+		return nil, err
+	}
+	a.tasks = append(built.Tasks, supervise.Task{Name: "panel", Driver: a.panel})
+	return a, nil
+}
+
+// shut closes a ledger that never ran.
+func shut(l *ledger.Ledger) error {
+	ctx, stop := context.WithCancel(context.Background())
+	stop()
+	if err := l.Run(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+func openLedger(cfg fileConfig, log *slog.Logger) (*ledger.Ledger, error) {
+	return ledger.Open(ledger.Config{
+		Path: cfg.storePath(), Domain: cfg.Branch.Domain, Commit: cfg.Store.Commit,
+		Static: cfg.Static(cfg.Branch.Domain, time.Now()), Log: log, Drill: drill(),
+	})
+}
+
+// run works until ctx is done. The heart outlives its drivers, so that they can
+// close up: it stops when the last of them has returned.
+func (a *agentProcess) run(ctx context.Context, up func()) error {
+	beat, still := context.WithCancel(context.WithoutCancel(ctx))
+	defer still()
+	gone := make(chan error, 1)
+	go func() { gone <- a.ledger.Run(beat) }()
+
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.sup.Run(ctx, a.tasks...)
+	}()
+	if err := a.started(ctx); err != nil {
+		stop(err)
+	} else if ctx.Err() == nil {
+		a.log.Info("pilotlight is up", "version", version, "panel", a.panel.URL(), "store", a.ledger.ID(), "epoch", a.ledger.Epoch())
+		up()
+	}
+	var lost error
+	select {
+	case <-done:
+	case lost = <-gone: // a heart that stops on its own takes the agent with it
+		stop(fmt.Errorf("ledger: %w", lost))
+		<-done
+		gone <- lost
+	}
+	still()
+	err := <-gone
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	if err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	a.log.Info("pilotlight stopped")
+	return nil
+}
+
+// started waits until the panel answers. What fails before that is told at
+// once, and not tried again and again: a port that is taken, a file that is not
+// there.
+func (a *agentProcess) started(ctx context.Context) error {
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.panel.ReadyCh():
+			return nil
+		case <-look.C:
+		}
+		for _, name := range []string{"panel", "sip"} {
+			if st := a.sup.Status(name); st.Err != nil {
+				return fmt.Errorf("%s: %w", name, st.Err)
+			}
+		}
+	}
+}
+
+// panelHeart is the ledger as the panel sees it.
+type panelHeart struct{ *ledger.Ledger }
+
+func (h panelHeart) Follow(ctx context.Context, sel presence.Selector) (panel.Feed[presence.Document], error) {
+	return h.Ledger.Follow(ctx, sel)
+}
+
+func (h panelHeart) FollowDevices(ctx context.Context) (panel.Feed[presence.Device], error) {
+	return h.Ledger.FollowDevices(ctx)
+}
+
+func (h panelHeart) History(ctx context.Context, device string) ([]panel.Change, error) {
+	events, err := h.Ledger.History(ctx, device)
+	changes := make([]panel.Change, len(events))
+	for i, e := range events {
+		changes[i] = panel.Change(e)
+	}
+	return changes, err
+}
+
+func (h panelHeart) Stats() panel.StoreStats {
+	st := h.Ledger.Stats()
+	return panel.StoreStats{
+		Commits: st.Commits, BytesWritten: st.BytesWritten, FileSize: st.FileSize, Publications: st.Publications,
+		Pending: st.Pending, LastError: st.LastError, SetAside: st.SetAside, SetAsideWhy: st.SetAsideWhy,
+	}
+}
+
+func (h panelHeart) Backup(ctx context.Context, w io.Writer) error { return h.Ledger.Backup(ctx, w) }

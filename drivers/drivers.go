@@ -1,0 +1,211 @@
+// Package drivers is the list of all drivers, in the open: the one place that
+// knows them all and what they share (the SIP endpoint, the SNMP client, the
+// budget of requests in flight). A new driver is one folder, one section in
+// Config and one stanza in Build.
+package drivers
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"time"
+
+	"pilotlight/agent"
+	"pilotlight/agent/ledger"
+	"pilotlight/agent/relay"
+	"pilotlight/agent/schedule"
+	"pilotlight/agent/supervise"
+	"pilotlight/drivers/central"
+	"pilotlight/drivers/internal/event"
+	"pilotlight/drivers/internal/sip"
+	"pilotlight/drivers/internal/snmp"
+	"pilotlight/drivers/lan"
+	"pilotlight/drivers/phone"
+)
+
+// Heart is what of the agent the drivers are handed.
+type Heart struct {
+	Ledger  *ledger.Ledger
+	Domain  string
+	Uplinks *relay.Uplinks
+	Version string
+	Log     *slog.Logger
+}
+
+// Built is all drivers, at rest.
+type Built struct {
+	Tasks  []supervise.Task
+	Queues []*schedule.Queue
+	Ready  func(context.Context) error // the sockets are open
+}
+
+// Build makes every driver that c asks for. Nothing is opened until Run.
+func Build(c Config, h Heart) (*Built, error) {
+	b := &builder{c: c, h: h, budget: schedule.NewBudget(c.Poll.InFlight)}
+	for _, stanza := range []struct {
+		name  string
+		build func() error
+	}{
+		{"sip", b.sip},
+		{"lan", b.lan},
+		{"phone", b.phone},
+		{"uplinks", b.central},
+	} {
+		if err := stanza.build(); err != nil {
+			return nil, fmt.Errorf("%s: %w", stanza.name, err)
+		}
+	}
+	return &b.built, nil
+}
+
+type builder struct {
+	c      Config
+	h      Heart
+	budget *schedule.Budget
+	built  Built
+
+	endpoint *sip.Endpoint
+	switches *lan.Driver
+}
+
+func (b *builder) task(name string, d agent.Driver) {
+	b.built.Tasks = append(b.built.Tasks, supervise.Task{Name: name, Driver: d})
+}
+
+func (b *builder) queue(name string, every time.Duration) *schedule.Queue {
+	q := schedule.New(name, schedule.Options{Every: every, Budget: b.budget})
+	b.built.Queues = append(b.built.Queues, q)
+	return q
+}
+
+func (b *builder) log(name string) *slog.Logger { return b.h.Log.With("driver", name) }
+
+func (b *builder) sip() (err error) {
+	b.endpoint, err = sip.New(sip.Config{Listen: b.c.SIP.Listen, UserAgent: "Pilotlight/" + b.h.Version}, b.log("sip"))
+	if err != nil {
+		return err
+	}
+	b.built.Ready = b.endpoint.Ready
+	b.task("sip", b.endpoint)
+	return nil
+}
+
+func (b *builder) lan() error {
+	if len(b.c.Switches) == 0 {
+		return nil
+	}
+	client, err := snmp.New(b.c.SNMP, snmp.Options{Secrets: b.c.Secret})
+	if err != nil {
+		return err
+	}
+	b.switches, err = lan.New(b.lanConfig(), lan.Needs{
+		SNMP: client, Heart: b.h.Ledger, Queue: b.queue("snmp", b.c.Poll.SNMP), Drawer: b.h.Ledger.Drawer("lan"), Known: b.c.known(),
+	}, b.log("lan"))
+	if err != nil {
+		return err
+	}
+	b.task("lan", b.switches)
+	return nil
+}
+
+func (b *builder) lanConfig() lan.Config {
+	return lan.Config{Switches: b.c.Switches, Discovery: b.c.Discovery, Interval: b.c.Poll.SNMP}
+}
+
+// known names a configured phone by its MAC address or its IP address.
+func (c *Config) known() lan.Known {
+	byMAC, byAddr := map[string]string{}, map[netip.Addr]string{}
+	for _, p := range c.Phones {
+		if mac, ok := strings.CutPrefix(strings.ToUpper(p.Name), "SEP"); ok {
+			byMAC[mac] = p.Name
+		}
+		if addr, err := netip.ParseAddr(p.Address); err == nil {
+			byAddr[addr] = p.Name
+		}
+	}
+	return func(mac string, addr netip.Addr) (string, bool) {
+		if name, ok := byMAC[mac]; ok {
+			return name, true
+		}
+		name, ok := byAddr[addr]
+		return name, ok && addr.IsValid()
+	}
+}
+
+func (b *builder) phone() error {
+	cfg := phone.Config{Domain: b.h.Domain, Web: b.c.Poll.Web, SIP: b.c.Poll.SIP}
+	for _, e := range b.c.Phones {
+		cfg.Phones = append(cfg.Phones, b.c.PhoneDefaults.Phone(e))
+	}
+	for _, p := range b.c.People {
+		if p.Line != "" {
+			cfg.Lines = append(cfg.Lines, p.Line)
+		}
+	}
+	if err := b.callServers(&cfg); err != nil {
+		return err
+	}
+	if len(cfg.Phones) == 0 && len(cfg.Servers) == 0 {
+		return nil
+	}
+	needs := phone.Needs{
+		Heart: b.h.Ledger, Web: b.queue("phone-web", b.c.Poll.Web), SIP: b.queue("phone-sip", b.c.Poll.SIP), Asker: phone.Asking(b.endpoint),
+	}
+	if b.switches != nil {
+		needs.Doubt = b.switches
+	}
+	d, err := phone.New(cfg, needs, b.log("phone"))
+	if err != nil {
+		return err
+	}
+	b.task("phone", d)
+	return nil
+}
+
+// callServers makes one subscriber to the dialog package for all call servers.
+func (b *builder) callServers(cfg *phone.Config) error {
+	var watching []phone.CallServer
+	for _, s := range b.c.CallManagers {
+		if s.Dialog {
+			watching = append(watching, s)
+		}
+	}
+	if len(watching) == 0 {
+		return nil
+	}
+	subscriber, err := event.New(event.DialogPackage, b.endpoint, b.log("dialog"))
+	if err != nil {
+		return err
+	}
+	for _, s := range watching {
+		server, err := s.Resolve(subscriber, b.c.Secret)
+		if err != nil {
+			return err
+		}
+		cfg.Servers = append(cfg.Servers, server)
+	}
+	return nil
+}
+
+func (b *builder) central() error {
+	for _, e := range b.c.Uplinks {
+		if !e.Built() {
+			b.h.Uplinks.Report(relay.Status{Name: e.Name, Kind: e.Kind, Mode: relay.Island, Since: time.Now(),
+				Why: "this version has no uplink of kind " + e.Kind + " yet"})
+			continue
+		}
+		cfg, err := e.Resolve(b.c.Secret)
+		if err != nil {
+			return err
+		}
+		lane := relay.NewLane(cfg.Name, b.h.Ledger, nil)
+		d, err := central.New(cfg, lane, b.h.Ledger.Drawer("etags"), b.endpoint, b.h.Uplinks, b.h.Log)
+		if err != nil {
+			return err
+		}
+		b.task("uplink "+cfg.Name, d)
+	}
+	return nil
+}
