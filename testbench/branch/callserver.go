@@ -71,7 +71,9 @@ func newCallServer(b *Branch) *callServer {
 }
 
 func (s *callServer) listen(at netip.Addr, port int) (err error) {
-	s.server, err = sipwire.Listen(at.String(), port, s.handle)
+	if s.server, err = sipwire.Listen(at.String(), port); err == nil {
+		s.server.Serve(s.handle)
+	}
 	return err
 }
 

@@ -60,7 +60,9 @@ func newCentral(b *Branch) *central {
 }
 
 func (c *central) listen(at netip.Addr, port int) (err error) {
-	c.server, err = sipwire.Listen(at.String(), port, c.handle)
+	if c.server, err = sipwire.Listen(at.String(), port); err == nil {
+		c.server.Serve(c.handle)
+	}
 	return err
 }
 

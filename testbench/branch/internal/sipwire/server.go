@@ -47,9 +47,9 @@ type answer struct {
 	at   time.Time
 }
 
-// Listen opens both sockets on the same port of an address and serves them
-// until Close.
-func Listen(address string, port int, h Handler) (*Server, error) {
+// Listen opens both sockets on the same port of an address. Nothing is read
+// before Serve.
+func Listen(address string, port int) (*Server, error) {
 	hp := net.JoinHostPort(address, fmt.Sprint(port))
 	ip, err := netip.ParseAddrPort(hp)
 	if err != nil {
@@ -65,10 +65,14 @@ func Listen(address string, port int, h Handler) (*Server, error) {
 		return nil, fmt.Errorf("sip %s: %w", hp, err)
 	}
 	udp.SetReadBuffer(1 << 20) // a branch of 1,000 lines subscribes at once
-	s := &Server{udp: udp, tcp: tcp, handle: h, streams: map[*stream]struct{}{}, answers: map[string]answer{}}
+	return &Server{udp: udp, tcp: tcp, streams: map[*stream]struct{}{}, answers: map[string]answer{}}, nil
+}
+
+// Serve gives what comes to h, until Close. It returns at once.
+func (s *Server) Serve(h Handler) {
+	s.handle = h
 	s.wg.Go(s.readUDP)
 	s.wg.Go(s.accept)
-	return s, nil
 }
 
 // Addr is the address and port of both transports.

@@ -89,13 +89,14 @@ func FuzzParse(f *testing.F) {
 func echo(t *testing.T) (*Server, chan *Message) {
 	t.Helper()
 	seen := make(chan *Message, 16)
-	s, err := Listen("127.0.0.1", 0, func(m *Message, p Peer) {
-		seen <- m
-		p.Reply(m, Answer(m, 200, "OK", Token()))
-	})
+	s, err := Listen("127.0.0.1", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.Serve(func(m *Message, p Peer) {
+		seen <- m
+		p.Reply(m, Answer(m, 200, "OK", Token()))
+	})
 	t.Cleanup(s.Close)
 	return s, seen
 }
