@@ -58,7 +58,9 @@ func (a api) request(ctx context.Context, method, path string, body any) (*http.
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Authorization", "Bearer "+a.token)
+	if a.token != "" { // on loopback reading is open
+		req.Header.Set("Authorization", "Bearer "+a.token)
+	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
@@ -127,6 +129,9 @@ func (a api) origin(ctx context.Context) (store string, epoch uint64, err error)
 		return "", 0, err
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return "", 0, fmt.Errorf("events: %s", resp.Status)
+	}
 	lines := bufio.NewScanner(io.LimitReader(resp.Body, maxBody))
 	for lines.Scan() {
 		id, ok := strings.CutPrefix(lines.Text(), "id:")
