@@ -416,8 +416,8 @@ func TestWatchLineTellsTheLine(t *testing.T) {
 	}
 	n := newNotifier(t, func(k int, q sub) {
 		if k == 1 {
-			q.ok(3600, 1, doc(0, "full", ""))
-			q.notify(2, "active", doc(1, "partial", `<dialog id="a" direction="recipient"><state>early</state></dialog>`))
+			q.ok(3600, 1, "") // neutral: no dialogs
+			q.notify(2, "active", doc(1, "full", `<dialog id="a" direction="recipient"><state>early</state></dialog>`))
 			q.notify(3, "active", "this is no XML <")
 			q.notify(4, "active", doc(2, "partial", `<dialog id="a"><state>confirmed</state><local><target uri="sip:1001@127.0.0.9:5060"/></local></dialog>`))
 		}

@@ -38,23 +38,29 @@ type Line struct {
 }
 
 // WatchLine is Watch for the dialog package: it tells the line's state after
-// each document. A document that cannot be read is logged and told nothing of;
-// a gap has a full one asked for.
+// each document. One that cannot be read is logged and nothing is told; a gap
+// has a full one asked for. An active subscription's empty NOTIFY is the
+// neutral state, no dialogs: so says Kamailio of a line without calls so far.
 func (s *Subscriber) WatchLine(ctx context.Context, cfg Config, tell func(Line)) error {
 	var table DialogTable
 	begun := false
 	return s.watch(ctx, cfg, func(n Notice, sub *Subscription) {
-		if n.State == Ended || len(n.Body) == 0 || n.ContentType != DialogInfoType {
+		switch {
+		case n.State == Active && len(n.Body) == 0:
+			table = DialogTable{}
+		case n.State == Ended || len(n.Body) == 0 || n.ContentType != DialogInfoType:
 			return
-		}
-		doc, err := DecodeDialogs(n.Body)
-		if err != nil {
-			s.log.Debug("event: document not understood", "presentity", cfg.URI, "err", err)
-			return
-		}
-		if table.Apply(doc) {
-			sub.Refresh()
-			if !begun && !doc.Full { // of the rest of the line nothing is known yet
+		default:
+			doc, err := DecodeDialogs(n.Body)
+			if err != nil {
+				s.log.Debug("event: document not understood", "presentity", cfg.URI, "err", err)
+				return
+			}
+			refresh := table.Apply(doc)
+			if refresh {
+				sub.Refresh()
+			}
+			if refresh && !begun { // partial: of the rest of the line nothing is known yet
 				begun = true
 				return
 			}
