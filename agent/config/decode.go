@@ -31,7 +31,7 @@ type check struct {
 
 // into decodes the tree below node into the struct that ptr points to.
 func (d *decoder) into(node ast.Node, ptr any) {
-	d.at[""] = node.GetToken()
+	d.at[""] = start(node)
 	d.structure(node, reflect.ValueOf(ptr).Elem(), "")
 }
 

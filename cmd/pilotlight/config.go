@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -96,7 +97,7 @@ func loadConfig(path string) (fileConfig, error) {
 	cfg := defaultConfig()
 	cfg.Dir = filepath.Dir(path)
 	if err := config.Load(path, &cfg); err != nil {
-		if os.IsNotExist(err) {
+		if errors.Is(err, os.ErrNotExist) {
 			return cfg, usageError{err}
 		}
 		return cfg, err

@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"time"
 
 	"pilotlight/agent/access"
 	"pilotlight/agent/config"
@@ -50,19 +49,13 @@ func (c *demoCmd) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return err
 	}
-	calls, stop := context.WithCancel(ctx)
-	defer stop()
-	scripted := make(chan struct{})
-	err = a.run(ctx, func() {
-		go func() { defer close(scripted); b.Script(calls) }()
+	bench := branch.NewConsole(ctx, b, con.out)
+	defer bench.Close()
+	return a.run(ctx, func() {
+		bench.StartScript()
 		c.greet(ctx, con, a, b, dir)
+		go bench.Serve(con.in) // ends with its input, or with ctx
 	})
-	stop()
-	select {
-	case <-scripted:
-	case <-time.After(time.Second): // it was never begun
-	}
-	return err
 }
 
 // agent configures an agent for the branch, as a person would by a file.

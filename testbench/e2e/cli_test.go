@@ -97,7 +97,7 @@ func TestCheckNamesEveryFault(t *testing.T) {
 		{"duplicate phone", "branch: {id: a}\nphones:\n  - {name: SEP0011AABBCCDD, address: 10.1.1.20}\n  - {name: SEP0011AABBCCDD, address: 10.1.1.21}\n", `4:12: phone SEP0011AABBCCDD is listed twice`},
 		{"one address for two phones", "branch: {id: a}\nphones:\n  - {name: SEP0011AABBCCDD, address: 10.1.1.20}\n  - {name: SEP0011AABBCCDE, address: 10.1.1.20}\n", `4:38: phone SEP0011AABBCCDE has the address of SEP0011AABBCCDD`},
 		{"missing secret file", "branch: {id: a}\nuplinks:\n  - {name: hq, kind: sip, target: \"sip:10.0.0.5\", username: u, password_file: no.pw}\n", `3:79: DIR/no.pw: no such file or directory`},
-		{"missing secret file of a credential", "branch: {id: a}\nsnmp:\n  credentials:\n    - {name: s, version: 3, user: u, auth: sha256, auth_password_file: no.pw}\n", `4:8: snmp credential s: auth_password_file: open DIR/no.pw: no such file or directory`},
+		{"missing secret file of a credential", "branch: {id: a}\nsnmp:\n  credentials:\n    - {name: s, version: 3, user: u, auth: sha256, auth_password_file: no.pw}\n", `4:8: snmp credential s: auth_password_file: stat DIR/no.pw: no such file or directory`},
 		{"unknown credential", "branch: {id: a}\nswitches:\n  - {name: sw1, address: 10.1.1.2, snmp: ro}\n", `3:42: switch sw1: no snmp credential "ro"`},
 		{"bad switch address", "branch: {id: a}\nsnmp: {credentials: [{name: ro, version: 2c, community: public}]}\nswitches:\n  - {name: sw1, address: ten, snmp: ro}\n", ``},
 		{"two owners", "branch: {id: a}\npeople:\n  - {user: a, phones: [SEP1]}\n  - {user: b, phones: [SEP1]}\n", `4:24: phone SEP1 belongs to a already`},

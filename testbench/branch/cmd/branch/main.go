@@ -65,14 +65,14 @@ func run(args []string, in io.Reader, out io.Writer) error {
 			return err
 		}
 	}
-	c := &control{b: b, ctx: ctx, out: out}
-	defer c.stopScript()
+	c := branch.NewConsole(ctx, b, out)
+	defer c.Close()
 	if *script {
-		c.startScript()
+		c.StartScript()
 	}
 	fmt.Fprintf(out, "ready phones=%d switch=%s:%d callserver=%s central=%s\n",
 		o.Phones, b.Switch().Address, b.Switch().Port, b.CallServer(), b.Central())
-	return c.serve(in)
+	return c.Serve(in)
 }
 
 func writeConfig(b *branch.Branch, file, data, panel string) error {
