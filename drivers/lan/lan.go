@@ -38,17 +38,23 @@ type Config struct {
 
 // Switch is an element of the section "switches".
 type Switch struct {
-	Name    string `yaml:"name"`
+	// Short name, shown as the place of a phone.
+	Name string `yaml:"name"`
+	// IP address.
 	Address string `yaml:"address"`
-	Port    uint16 `yaml:"port"`
-	SNMP    string `yaml:"snmp"` // a credential's name
+	// UDP port of its SNMP agent; 0: 161.
+	Port uint16 `yaml:"port"`
+	// Name of the SNMP credential.
+	SNMP string `yaml:"snmp"`
 }
 
 // Discovery is the section "discovery": neighbours inside Allow, at most Depth
 // steps from a listed switch, are polled too, with that switch's credential.
 type Discovery struct {
+	// Networks whose members may be polled though they are not listed; empty: listed devices only.
 	Allow []string `yaml:"allow"`
-	Depth int      `yaml:"depth"`
+	// How many steps from a listed switch.
+	Depth int `yaml:"depth"`
 }
 
 // Opener lends SNMP sessions; *snmp.Client is one.

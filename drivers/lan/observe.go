@@ -13,7 +13,7 @@ func source(sw string) string { return "lan/" + sw }
 
 // wattsStep is the least change of power that is news: phones draw a little
 // more or less all the time.
-const wattsStep = 0.5
+const wattsStep = 1.0
 
 // ttl lets one poll fail before what is told is no longer live.
 func (d *Driver) ttl() time.Duration { return d.interval * 5 / 2 }
