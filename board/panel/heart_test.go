@@ -268,7 +268,7 @@ func newHouse(t *testing.T, change ...func(*Config, *Deps)) *house {
 		f(&c, &d)
 	}
 	h.log = new(bytes.Buffer)
-	h.panel, err = New(c, d, slog.New(slog.NewTextHandler(&lockedWriter{w: h.log}, nil)))
+	h.panel, err = New(c, d, slog.New(slog.NewTextHandler(&lockedWriter{w: h.log}, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,110 @@
+// One phone: everything that is known of it, and where that comes from.
+
+import { age, condition, dateTime, h, icon, lamp, word } from "./words.js";
+import { call, store } from "./store.js";
+import { ownerOf, titleOf } from "./board.js";
+
+const refreshEvery = 10_000;
+
+const facts = (...pairs) => h("dl", {}, pairs.filter(([, v]) => v !== "" && v !== null && v !== undefined && v !== false)
+  .flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+
+const section = (title, ...children) => h("section", {}, h("h2", {}, title), ...children);
+const untold = (text) => h("p", { class: "untold" }, text);
+
+function speed(bits) {
+  if (!bits) return "";
+  return bits >= 1e9 ? `${bits / 1e9} Gbit/s` : `${bits / 1e6} Mbit/s`;
+}
+
+function lines(p) {
+  if (!p.lines.length) return section("Lines", untold("No line is known."));
+  return section("Lines", h("ul", { class: "lines", role: "list" }, p.lines.map((l) => h("li", {},
+    h("b", {}, l.number || "?"), h("span", {}, (l.held ? "On hold" : word(l.state)) + (l.elsewhere ? ", on another phone" : ""))))));
+}
+
+function registration(p) {
+  const r = p.registration;
+  if (!r) return section("Registration", untold("Nobody has told where it is registered."));
+  return section("Registration", facts(["Registered", r.registered ? "yes" : "no"], ["Call server", r.server],
+    ["Survivable", r.registered && (r.survivable ? "yes, at the branch's router" : "no")]));
+}
+
+function port(p) {
+  if (!p.port && !p.power) return section("Port and power", untold("No switch has told where it is plugged in."));
+  return section("Port and power", facts(["Switch", p.port?.switch], ["Port", p.port?.name], ["VLAN", p.port?.vlan && String(p.port.vlan)],
+    ["Link", p.port && [p.port.link, speed(p.port.speed)].filter(Boolean).join(", ")],
+    ["Power", p.power && [p.power.state, p.power.watts !== null && `${p.power.watts.toFixed(1)} W`].filter(Boolean).join(", ")]));
+}
+
+function streams(p) {
+  if (!p.streams.length) return null;
+  const head = ["Codec", "Far end", "Sent", "Received", "Lost", "Jitter", "MOS"];
+  return h("section", { class: "wide" }, h("h2", {}, "Audio"), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Audio streams" },
+    h("table", {}, h("thead", {}, h("tr", {}, head.map((t) => h("th", { scope: "col" }, t)))),
+      h("tbody", {}, p.streams.map((s) => h("tr", {}, [s.codec || "–", s.remote || "–", s.sent, s.received, s.lost,
+        s.jitter_ms ? `${s.jitter_ms} ms` : "–", s.mos || "–"].map((v) => h("td", {}, String(v)))))))));
+}
+
+function history(entries) {
+  if (!entries) return untold("Loading…");
+  if (!entries.length) return untold("No change has been seen yet.");
+  return h("ol", { class: "history", role: "list" }, [...entries].reverse().map((e) => h("li", {},
+    h("time", { datetime: e.at }, e.at ? dateTime(e.at) : ""), lamp(e.to, "live"), h("b", {}, word(e.to)), h("span", {}, e.why))));
+}
+
+function page(p, entries) {
+  const owner = ownerOf(p);
+  const stale = p.freshness !== "live";
+  const able = [["audio", "audio"], ["video", "video"], ["im", "chat"], ["web-collaboration", "web sharing"]].filter(([k]) => p.capabilities[k]).map(([, t]) => t);
+  return [
+    h("div", { class: "hero", "data-state": p.state, "data-fresh": p.freshness },
+      lamp(p.state, p.freshness),
+      h("div", {},
+        h("h1", { tabindex: "-1" }, titleOf(p)),
+        h("p", { class: "state" }, h("span", { class: "word" }, condition(p.state, p.freshness)), " ",
+          stale ? age(p.as_of, "", " ago") : age(p.since, "for ")),
+        p.diagnosis && h("p", { class: "diagnosis" }, p.diagnosis))),
+    h("div", { class: "facts" },
+      section("Phone", facts(["Name", p.name], ["Owner", owner?.name], ["Model", p.model], ["Description", p.description !== owner?.name && p.description],
+        ["Address", p.address], ["MAC", p.mac], ["Serial", p.serial], ["Firmware", p.firmware], ["Can do", able.join(", ")],
+        ["Voice messages", p.message_waiting === null ? "" : p.message_waiting ? (p.voice_messages ? `${p.voice_messages} new` : "waiting") : "none"])),
+      h("div", { class: "stack" }, lines(p), registration(p)), port(p), streams(p),
+      h("section", { class: "wide" }, h("h2", {}, "Because"),
+        p.because.length ? h("ul", { class: "because" }, p.because.map((s) => h("li", {}, s))) : untold("Nobody has told anything about it yet.")),
+      h("section", { class: "wide" }, h("h2", {}, "History"), history(entries))),
+  ];
+}
+
+// view makes the page of one phone.
+export function view(main, name) {
+  const body = h("div", { class: "phone" });
+  main.replaceChildren(h("p", { class: "back" }, h("a", { href: "/" }, icon("back"), "All phones")), body);
+  let shown = null, entries = null, state = null;
+  const draw = (p) => body.replaceChildren(...page(p, entries));
+  const fetchHistory = async () => {
+    const got = await call("GET", `/api/v1/phones/${encodeURIComponent(name)}/history`).catch(() => null);
+    if (got) entries = got.data;
+    if (got && shown) draw(shown);
+  };
+  const timer = setInterval(async () => { // ages grow without an event
+    if (document.hidden || store.link !== "live") return;
+    const got = await call("GET", `/api/v1/phones/${encodeURIComponent(name)}`).catch(() => null);
+    if (got && body.isConnected) draw((shown = got.data));
+  }, refreshEvery);
+  const show = () => {
+    const p = store.phones.get(name);
+    if (!p) {
+      if (store.link !== "loading") body.replaceChildren(h("h1", { tabindex: "-1" }, name), untold("No phone is called that."));
+      return;
+    }
+    if (p === shown) return;
+    draw((shown = p));
+    if (p.state !== state) {
+      state = p.state;
+      fetchHistory();
+    }
+  };
+  show.end = () => clearInterval(timer);
+  return show;
+}

@@ -1,0 +1,123 @@
+// Words, ages and the making of elements. Text only ever enters the page as
+// text: nothing here parses HTML.
+
+export const states = ["idle", "ringing", "in-use", "on-hold", "unregistered", "unreachable", "unpowered", "unknown"];
+export const availabilities = ["available", "away", "busy", "on-the-phone", "in-a-meeting", "do-not-disturb", "out-of-office", "offline", "unknown"];
+
+const words = {
+  "idle": "Idle", "ringing": "Ringing", "in-use": "In use", "on-hold": "On hold", "unregistered": "Unregistered",
+  "unreachable": "Unreachable", "unpowered": "No power", "unknown": "Unknown",
+  "available": "Available", "away": "Away", "busy": "Busy", "on-the-phone": "On the phone", "in-a-meeting": "In a meeting",
+  "do-not-disturb": "Do not disturb", "out-of-office": "Out of office", "offline": "Offline",
+  "trying": "Dialling", "proceeding": "Ringing", "early": "Ringing", "confirmed": "In a call",
+};
+
+export const word = (s) => words[s] || s;
+
+let skew = 0; // how far the agent's clock is ahead of this browser's, in ms
+
+export function setSkew(dateHeader) {
+  const t = Date.parse(dateHeader);
+  if (!Number.isNaN(t)) skew = t + 500 - Date.now();
+}
+
+export const now = () => Date.now() + skew;
+
+// span says a number of milliseconds as a person does.
+export function span(ms) {
+  const s = Math.max(0, Math.floor(ms / 1000));
+  if (s < 60) return `${s} s`;
+  if (s < 7200) return `${Math.floor(s / 60)} min`;
+  if (s < 172800) return `${Math.floor(s / 3600)} h`;
+  return `${Math.floor(s / 86400)} d`;
+}
+
+const hm = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+
+export const clockTime = (iso) => new Date(iso).toLocaleTimeString([], hm);
+
+export function dateTime(iso) {
+  const d = new Date(iso);
+  const today = new Date().toDateString() === d.toDateString();
+  return today ? d.toLocaleTimeString([], { ...hm, second: "2-digit" })
+    : d.toLocaleString([], { day: "numeric", month: "short", ...hm });
+}
+
+// h makes an element. Attributes that are false or null are left out.
+export function h(tag, attrs, ...children) {
+  const el = document.createElement(tag);
+  for (const [name, value] of Object.entries(attrs || {})) {
+    if (value === false || value === null || value === undefined) continue;
+    if (name.startsWith("on")) el.addEventListener(name.slice(2), value);
+    else el.setAttribute(name, value === true ? "" : value);
+  }
+  el.append(...children.flat().filter((c) => c !== null && c !== undefined && c !== false));
+  return el;
+}
+
+export function icon(name) {
+  const ns = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(ns, "svg");
+  const use = document.createElementNS(ns, "use");
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  use.setAttribute("href", `#i-${name}`);
+  svg.append(use);
+  return svg;
+}
+
+// lamp is a state as a shape; the words stand beside it.
+export function lamp(name, freshness) {
+  const known = states.includes(name) || availabilities.includes(name) ? name : "unknown";
+  return h("span", { class: "lamp", "data-lamp": known, "data-fresh": freshness, "aria-hidden": true }, icon(known));
+}
+
+// age is an element whose text tick keeps true.
+export function age(iso, before = "", after = "") {
+  const el = h("time", { class: "age", datetime: iso || false });
+  if (!iso) return el;
+  Object.assign(el, { since: Date.parse(iso), before, after });
+  el.title = new Date(iso).toLocaleString();
+  showAge(el);
+  return el;
+}
+
+function showAge(el) {
+  const text = el.before + span(now() - el.since) + el.after;
+  if (el.textContent !== text) el.textContent = text;
+}
+
+export function tick() {
+  for (const el of document.querySelectorAll("time.age")) if (el.since) showAge(el);
+}
+
+// condition is a state in words that do not promise more than is known.
+export function condition(state, freshness) {
+  if (freshness === "unknown") return "Not seen yet";
+  if (freshness === "last-known") return `Last known: ${word(state).toLowerCase()}`;
+  return word(state);
+}
+
+// keep makes the children of a list those of items, and makes anew only those
+// of which something that uses names has changed. What is focused stays so.
+export function keep(list, items, key, uses, make) {
+  const old = list.kept || new Map();
+  const kept = new Map();
+  let at = list.firstElementChild;
+  for (const item of items) {
+    const k = key(item), now = uses(item), was = old.get(k);
+    const same = was && now.every((v, i) => v === was.now[i]);
+    const el = same ? was.el : make(item);
+    if (was && !same) {
+      if (at === was.el) at = el;
+      const focused = was.el.contains(document.activeElement);
+      was.el.replaceWith(el);
+      if (focused) (el.querySelector("a, button, summary") || el).focus();
+    }
+    kept.set(k, { el, now });
+    if (el === at) at = at.nextElementSibling;
+    else list.insertBefore(el, at);
+  }
+  for (const [k, { el }] of old) if (!kept.has(k)) el.remove();
+  list.kept = kept;
+}
