@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	siplib "github.com/emiago/sipgo/sip"
@@ -22,11 +23,13 @@ var errNoAnswer = errors.New("no answer in time")
 
 // clientTx is a client transaction (§17.1, run by sipgo).
 type clientTx struct {
-	tx     *siplib.ClientTx
-	stream *stream       // nil on UDP
-	final  chan received // the first final response
-	lost   chan struct{} // closed when the stream is
-	busy   atomic.Int32  // provisional responses on their way through sipgo
+	tx      *siplib.ClientTx
+	stream  *stream        // nil on UDP
+	to      netip.AddrPort // where it goes
+	final   chan received  // the first final response
+	lost    chan struct{}  // closed when the stream is
+	refused chan struct{}  // rung when an ICMP error says that nobody listens
+	busy    atomic.Int32   // provisional responses on their way through sipgo
 }
 
 type received struct {
@@ -35,6 +38,13 @@ type received struct {
 }
 
 func (c *clientTx) lose() { close(c.lost) }
+
+func (c *clientTx) refuse() {
+	select {
+	case c.refused <- struct{}{}:
+	default:
+	}
+}
 
 // Do sends r and waits for the final response, whatever its status. The error,
 // an *Error, says that there was none: nobody answered in time, nobody was
@@ -170,7 +180,7 @@ func (s *serving) transact(ctx context.Context, out *outgoing, h hop, transport 
 	way.origin, way.packet = req, out.render(branch, transport, s.localFor(way))
 	key := clientKey(branch, out.r.Method)
 	c := &clientTx{tx: siplib.NewClientTx(key, req, way, s.e.txLog), stream: st,
-		final: make(chan received, 1), lost: make(chan struct{})}
+		to: h.addr, final: make(chan received, 1), lost: make(chan struct{}), refused: make(chan struct{}, 1)}
 	if !s.register(key, c) {
 		return nil, context.Canceled
 	}
@@ -196,6 +206,8 @@ func (c *clientTx) await(ctx context.Context, final func(received) *Response) (*
 		case <-c.tx.Responses(): // provisional
 		case <-c.tx.Done():
 			return nil, c.tx.Err()
+		case <-c.refused:
+			return nil, syscall.ECONNREFUSED // §8.1.3.1: as good as a 503
 		case <-c.lost:
 			return nil, errors.New("connection lost")
 		case <-ctx.Done():

@@ -215,6 +215,7 @@ func TestWhyNoResponseCameIsTyped(t *testing.T) {
 		timeout, refuse bool
 	}{
 		{"nobody answers", "sip:" + silent.addr, context.Background(), true, false},
+		{"nobody listens on UDP", "sip:" + free.Addr().String(), context.Background(), false, true},
 		{"nobody listens", "sip:" + free.Addr().String() + ";transport=tcp", context.Background(), false, true},
 		{"the stream is closed on it", "sip:" + closing.addr + ";transport=tcp", context.Background(), false, false},
 		{"the caller gave up", "sip:" + silent.addr, cancelled, false, false},
@@ -228,7 +229,7 @@ func TestWhyNoResponseCameIsTyped(t *testing.T) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
-	if s := e.Stats(); s.Sent[Tally{"OPTIONS", "timeout"}] != 1 || s.Sent[Tally{"OPTIONS", "refused"}] != 1 || s.Client != 0 {
+	if s := e.Stats(); s.Sent[Tally{"OPTIONS", "timeout"}] != 1 || s.Sent[Tally{"OPTIONS", "refused"}] != 2 || s.Client != 0 {
 		t.Errorf("%+v", s)
 	}
 }

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	siplib "github.com/emiago/sipgo/sip"
@@ -86,6 +88,7 @@ func (s *serving) widen(pc net.PacketConn, at netip.AddrPort) {
 	if !ok {
 		return
 	}
+	wantRefusals(udp)
 	err := udp.SetReadBuffer(s.e.cfg.ReadBuffer)
 	if got := readBuffer(udp); err != nil || got > 0 && got < s.e.cfg.ReadBuffer {
 		s.e.log.Info("sip: the kernel grants a smaller receive buffer than asked; bursts may be lost (net.core.rmem_max)",
@@ -154,6 +157,9 @@ func (s *serving) packetLoop(l *listener) {
 			if errors.Is(err, net.ErrClosed) || s.ctx.Err() != nil {
 				return
 			}
+			if s.refused(l) {
+				continue
+			}
 			s.e.count.readError()
 			s.warn("sip: read error, going on", "listen", l.addr, "err", err)
 			if !s.sleep(pause) {
@@ -209,8 +215,31 @@ func (s *serving) back(a arrival, v via) flow {
 func (l *listener) send(b []byte, to netip.AddrPort) error {
 	// Longer than the path's MTU goes in fragments: a response follows the
 	// request's transport whatever its length (§18.1.1 limits requests only).
-	_, err := l.packets.WriteTo(b, net.UDPAddrFromAddrPort(to))
+	var err error
+	for range 3 {
+		// The kernel may report here that an earlier datagram was refused.
+		if _, err = l.packets.WriteTo(b, net.UDPAddrFromAddrPort(to)); !errors.Is(err, syscall.ECONNREFUSED) {
+			break
+		}
+	}
 	return err
+}
+
+// refused ends the transactions with the far ends that refused a datagram; it
+// reports whether that explains the read error.
+func (s *serving) refused(l *listener) bool {
+	list := refusals(l.packets)
+	if len(list) == 0 {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.clients {
+		if c.stream == nil && slices.Contains(list, c.to) {
+			c.refuse()
+		}
+	}
+	return true
 }
 
 // message is the crossroads for what sockets read.
