@@ -166,15 +166,16 @@ func (k *keeper) committed(o outcome) {
 }
 
 // finish writes what is left and lets the file goroutine end.
-func (k *keeper) finish() {
+func (k *keeper) finish() error {
 	if k.inFlight != nil {
 		k.committed(<-k.done)
 	}
-	if len(k.next.records) > 0 || k.urgent() {
-		k.flush()
-		<-k.done
+	defer close(k.jobs)
+	if len(k.next.records) == 0 && !k.urgent() {
+		return nil
 	}
-	close(k.jobs)
+	k.flush()
+	return (<-k.done).err
 }
 
 // file is the goroutine that owns the disk.

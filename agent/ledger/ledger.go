@@ -148,11 +148,16 @@ func (l *Ledger) Run(ctx context.Context) error {
 	close(l.stopped)
 	l.endFeeds()
 	l.saveRepeats()
-	l.finish()
-	if err := <-filed; err != nil {
-		return errors.Join(ctx.Err(), err)
+	return errors.Join(ctx.Err(), l.finish(), <-filed)
+}
+
+// Close lets go of a ledger that never ran; Run closes its own.
+func (l *Ledger) Close() error {
+	if !l.running.CompareAndSwap(false, true) {
+		return nil
 	}
-	return ctx.Err()
+	close(l.stopped)
+	return l.disk.Close()
 }
 
 // do runs op on the owning goroutine, and returns once it has run and what

@@ -94,10 +94,6 @@ func TestAfterAWeekOfSilenceADeviceIsForgotten(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "store")
 		l := open(t, path)
 		stop := start(t, l)
-		board, err := l.FollowDevices(t.Context())
-		must(t, err)
-		people, err := l.Follow(t.Context(), func(p presence.Presentity) bool { return p.User() == "SEPGONE" })
-		must(t, err)
 		o := calls("SEPGONE", presence.LineIdle)
 		o.Calls = nil
 		o.Reach = &presence.Reach{Outcome: presence.Answered}
@@ -108,9 +104,9 @@ func TestAfterAWeekOfSilenceADeviceIsForgotten(t *testing.T) {
 
 		l = open(t, path)
 		stop = start(t, l)
-		board, err = l.FollowDevices(t.Context())
+		board, err := l.FollowDevices(t.Context())
 		must(t, err)
-		people, err = l.Follow(t.Context(), func(p presence.Presentity) bool { return p.User() == "SEPGONE" })
+		people, err := l.Follow(t.Context(), func(p presence.Presentity) bool { return p.User() == "SEPGONE" })
 		must(t, err)
 		if d, ok := people.TryNext(); !ok || d.Kind != presence.KindDevice {
 			t.Errorf("before: %v %+v", ok, d)
@@ -224,5 +220,27 @@ func TestASecondAgentIsToldWhoHoldsTheStore(t *testing.T) {
 	_, err := ledger.Open(ledger.Config{Path: path})
 	if !errors.Is(err, ledger.ErrHeld) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "another agent") {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestALedgerThatNeverRanLetsGo(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store")
+	l := open(t, path)
+	must(t, l.Close())
+	if err := l.Ping(t.Context()); !errors.Is(err, ledger.ErrClosed) {
+		t.Errorf("Ping: %v", err)
+	}
+	must(t, open(t, path).Close())
+}
+
+// A source whose clock ran ahead once is not believed for ever.
+func TestATimeToComeCountsAsNow(t *testing.T) {
+	l := fresh(t)
+	ahead := calls(phone, presence.LineConfirmed)
+	ahead.Seen = ahead.Seen.Add(time.Hour)
+	must(t, l.Observe(t.Context(), ahead))
+	must(t, l.Observe(t.Context(), calls(phone, presence.LineIdle)))
+	if d := document(t, l, alice); d.Availability != presence.Available {
+		t.Errorf("%+v", d)
 	}
 }

@@ -53,9 +53,12 @@ func (l *Ledger) load(disk disk) error {
 	if err != nil {
 		return err
 	}
+	l.loading = true
 	l.restore(observed, repeated)
 	l.configure()
 	l.remember(since, history)
+	l.loading = false
+	l.markEverything()
 	l.settle(l.opened)
 	return nil
 }

@@ -111,6 +111,9 @@ func bounded(f presence.Facts) bool {
 
 // observe merges one observation.
 func (l *Ledger) observe(now time.Time, o presence.Observation) error {
+	if o.Seen.After(now) { // or nothing its source says would count before then
+		o.Seen = now
+	}
 	if o.Device != "" {
 		d, ok := l.device(o.Device)
 		if !ok {

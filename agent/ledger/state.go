@@ -20,6 +20,7 @@ type state struct {
 	dirtyEntities map[presence.Presentity]struct{}
 
 	repeats   repeats
+	loading   bool   // all will be marked in the end
 	seq       uint64 // the last revision
 	shown     int    // presentities that have a document
 	standings int
@@ -114,6 +115,9 @@ func (s *state) entity(of presence.Presentity) (*entity, bool) {
 // reach marks all that a change of the roster may concern, as the roster is
 // now: it is called before the change and after it.
 func (s *state) reach(people []presence.Presentity, devices, numbers []string) {
+	if s.loading {
+		return
+	}
 	for _, p := range people {
 		s.markAll(s.roster.OfPerson(p))
 		devices = append(devices, s.roster.DevicesOf(p)...)
@@ -130,6 +134,9 @@ func (s *state) reach(people []presence.Presentity, devices, numbers []string) {
 
 // markNumber marks what the state of a number is part of.
 func (s *state) markNumber(n string) {
+	if s.loading {
+		return
+	}
 	s.dirtyEntities[s.roster.LineOf(n)] = struct{}{}
 	s.markAll(s.roster.OfLine(n))
 	for _, d := range s.roster.Carriers(n) {
@@ -182,10 +189,22 @@ func (s *state) rename(e *entity) {
 	if old.Name == person.Name && slices.Equal(old.Devices, person.Devices) && slices.Equal(old.Lines, person.Lines) {
 		return
 	}
+	if s.loading {
+		s.roster.SetPerson(e.of, person)
+		return
+	}
 	devices := slices.Concat(old.Devices, person.Devices)
 	numbers := slices.Concat(old.Lines, person.Lines)
-	people := []presence.Presentity{e.of}
-	for _, d := range devices { // two may claim one phone
+	people := append(s.claimants(devices, numbers), e.of)
+	s.reach(people, devices, numbers)
+	s.roster.SetPerson(e.of, person)
+	s.reach(people, devices, numbers)
+}
+
+// claimants are those who own one of these now: two may claim one phone.
+func (s *state) claimants(devices, numbers []string) []presence.Presentity {
+	var people []presence.Presentity
+	for _, d := range devices {
 		if o := s.roster.Owner(d); o != "" {
 			people = append(people, o)
 		}
@@ -195,9 +214,20 @@ func (s *state) rename(e *entity) {
 			people = append(people, h)
 		}
 	}
-	s.reach(people, devices, numbers)
-	s.roster.SetPerson(e.of, person)
-	s.reach(people, devices, numbers)
+	return people
+}
+
+// markEverything is for the end of loading.
+func (s *state) markEverything() {
+	for _, d := range s.devices {
+		d.mark(s)
+	}
+	for _, e := range s.entities {
+		e.mark(s)
+	}
+	for _, n := range s.roster.Numbers() {
+		s.dirtyEntities[s.roster.LineOf(n)] = struct{}{}
+	}
 }
 
 // personOf is what all sources know of a person. The configuration's name goes
