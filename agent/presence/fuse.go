@@ -76,20 +76,22 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// describe takes over what does not decide the state: the newest word on each.
+// describe takes over what does not decide the state.
 func (f *fusion) describe(d *Device) {
-	for _, o := range f.own {
-		if id := o.Identity; id != nil {
-			d.Identity = mergeIdentity(d.Identity, *id)
+	for _, o := range f.byAuthority() {
+		if o.Identity != nil {
+			d.Identity = mergeIdentity(d.Identity, *o.Identity)
 		}
+	}
+	for _, o := range f.own { // the newest word on each
 		if d.Registration == nil {
 			d.Registration = o.Registration
 		}
-		if d.Power == nil {
-			d.Power = o.Power
-		}
 		if d.Messages == nil {
 			d.Messages = o.Messages
+		}
+		if d.Power == nil {
+			d.Power = o.Power
 		}
 		if d.Streams == nil && o.Streams != nil && o.LiveAt(f.now) {
 			d.Streams = o.Streams.List
@@ -98,22 +100,41 @@ func (f *fusion) describe(d *Device) {
 			d.Abilities = d.Abilities.or(*a)
 		}
 	}
-	d.Port = f.port()
+	if at := f.place(); at != nil {
+		d.Port, d.Power = at.Port, at.Power // the power of another port is not its own
+	}
 }
 
-// port is where the device is plugged in: the place where a switch lists it
+// byAuthority orders the observations by who knows best what the device is:
+// live sources first, and of these the device itself. The order does not depend
+// on who spoke last, or two names for one model would take turns.
+func (f *fusion) byAuthority() []Observation {
+	return slices.SortedStableFunc(slices.Values(f.own), func(a, b Observation) int {
+		return cmp.Or(
+			b2i(b.LiveAt(f.now))-b2i(a.LiveAt(f.now)),
+			b2i(isItself(b.Source))-b2i(isItself(a.Source)),
+			b2i(b.TTL != Forever)-b2i(a.TTL != Forever),
+			cmp.Compare(a.Source, b.Source),
+		)
+	})
+}
+
+// isItself reports whether a source is the device's own word.
+func isItself(source string) bool { return strings.HasPrefix(source, "phone/") }
+
+// place is where the device is plugged in: the port on which a switch lists it
 // now, else the last one that did.
-func (f *fusion) port() *Port {
-	var last *Port
-	for _, o := range f.own {
+func (f *fusion) place() *Observation {
+	var last *Observation
+	for i, o := range f.own {
 		if o.Port == nil {
 			continue
 		}
 		if o.Port.Neighbour && o.LiveAt(f.now) {
-			return o.Port
+			return &f.own[i]
 		}
 		if last == nil {
-			last = o.Port
+			last = &f.own[i]
 		}
 	}
 	return last

@@ -134,3 +134,16 @@ func TestFuseMergesWhatSourcesKnow(t *testing.T) {
 		t.Errorf("abilities nobody vouches for any more: %+v", d.Abilities)
 	}
 }
+
+// Two sources name one model differently: who spoke last must not matter, or
+// each poll would be news.
+func TestIdentityDoesNotTakeTurns(t *testing.T) {
+	page := saw("phone/web", 2*time.Second, Facts{Identity: &Identity{Model: "CP-8841"}})
+	cdp := saw("lan/sw1", time.Second, Facts{Identity: &Identity{Model: "Cisco IP Phone 8841"}})
+	before, _ := Fuse(DeviceInput{Name: sep, Own: []Observation{page, cdp}}, noon)
+	page.Seen = noon
+	after, _ := Fuse(DeviceInput{Name: sep, Own: []Observation{page, cdp}}, noon)
+	if before.Identity.Model != "CP-8841" || !SameDevice(before, after) {
+		t.Errorf("%q, then %q", before.Identity.Model, after.Identity.Model)
+	}
+}
