@@ -119,7 +119,7 @@ func (s *dialogs) keep(ctx context.Context, number string) error {
 			}
 			s.observe(ctx, of, n)
 		})
-		if told {
+		if told && ctx.Err() == nil {
 			s.came(-1, err)
 		}
 		switch {
