@@ -20,6 +20,8 @@ type KamailioServer struct {
 	Addr   string // "127.0.0.1:PORT", UDP and TCP
 	Domain string // the domain it serves
 	p      *process
+	dir    string
+	args   []string
 }
 
 // KamailioOption chooses what it does.
@@ -89,10 +91,26 @@ func Kamailio(t testing.TB, options ...KamailioOption) *KamailioServer {
 	for _, d := range k.defines {
 		args = append(args, "-A", d)
 	}
-	s := &KamailioServer{Addr: fmt.Sprintf("127.0.0.1:%d", port), Domain: k.domain}
-	s.p = start(t, syscall.SIGTERM, dir, nil, "kamailio", args...)
-	s.p.ready(t, func() error { return pingSIP(s.Addr) })
+	s := &KamailioServer{Addr: fmt.Sprintf("127.0.0.1:%d", port), Domain: k.domain, dir: dir, args: args}
+	s.Again(t)
 	return s
+}
+
+// Again starts it anew after a Kill, at the same address and with nothing remembered.
+func (s *KamailioServer) Again(t testing.TB) {
+	t.Helper()
+	s.p = start(t, syscall.SIGTERM, s.dir, nil, "kamailio", s.args...)
+	s.p.ready(t, func() error { return pingSIP(s.Addr) })
+}
+
+// Kill is kill -9 of all its processes. It returns when they have gone.
+func (s *KamailioServer) Kill() { s.p.end(syscall.SIGKILL) }
+
+// Command gives it a command of its own console, such as
+// "presence.presentity_list", and returns what it prints.
+func (s *KamailioServer) Command(t testing.TB, words ...string) string {
+	t.Helper()
+	return runOnce(t, "", "kamcmd", append([]string{"-s", "unix:" + filepath.Join(s.dir, "ctl")}, words...)...)
 }
 
 // URI is the SIP URI of a user of its domain.

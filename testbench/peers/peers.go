@@ -182,14 +182,16 @@ func write(t testing.TB, dir, name, text string) string {
 	return path
 }
 
-// runOnce runs a helper program to its end.
-func runOnce(t testing.TB, stdin string, name string, args ...string) {
+// runOnce runs a helper program to its end and returns what it prints.
+func runOnce(t testing.TB, stdin string, name string, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stdin = bytes.NewBufferString(stdin)
-	if out, err := cmd.CombinedOutput(); err != nil {
+	out, err := cmd.CombinedOutput()
+	if err != nil {
 		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
 	}
+	return string(out)
 }
