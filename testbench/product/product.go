@@ -164,6 +164,9 @@ func Start(t testing.TB, o Options) *Agent {
 	return a
 }
 
+// Asking is an agent that somebody else started: it can be asked, no more.
+func Asking(t testing.TB, url string) *Agent { return &Agent{URL: url, t: t, log: &lockedBuffer{}} }
+
 func (a *Agent) launch(o Options) {
 	a.t.Helper()
 	args := append(o.Wrap, a.bin, "run", "--config", a.Config, "--log-level", "debug")
