@@ -452,3 +452,10 @@ func colour(d *presence.Device, doc *presence.Document, seen time.Time) {
 	}
 	doc.Because = d.Because
 }
+
+// askNobody is a desk at which nobody serves.
+type askNobody struct{}
+
+func (askNobody) Ask(context.Context, errand.Errand) (errand.Reply, error) {
+	return errand.Reply{}, errand.ErrNobody
+}

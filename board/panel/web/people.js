@@ -19,7 +19,7 @@ function capabilities(d) {
   const now = able.filter(([key]) => d.capabilities[key]).map(([, text]) => text);
   const mail = d.capabilities["voice-messages"];
   if (mail) now.push(`${mail} voice message${mail > 1 ? "s" : ""}`);
-  return h("ul", { class: "able", role: "list", "aria-label": "Can be reached by" }, now.map((s) => h("li", {}, s)));
+  return h("span", { class: "able" }, now.map((s) => h("span", {}, s)));
 }
 
 function because(d) {
@@ -64,7 +64,7 @@ function row(d) {
 
 // view makes the page. The ages of reasons grow without an event: what is open is asked for again now and then.
 export function view(main, url) {
-  const bar = h("div", { class: "bar" });
+  const bar = h("div", { class: "bar sparse" });
   const list = h("ul", { class: "people", role: "list" });
   const none = h("p", { class: "empty" });
   main.replaceChildren(h("h1", { class: "unseen", tabindex: "-1" }, "People"), bar, list, none);

@@ -67,7 +67,7 @@ function page(p, entries) {
         p.diagnosis && h("p", { class: "diagnosis" }, p.diagnosis))),
     h("div", { class: "facts" },
       section("Phone", facts(["Name", p.name], ["Owner", owner?.name], ["Model", p.model], ["Description", p.description !== owner?.name && p.description],
-        ["Address", p.address], ["MAC", p.mac], ["Serial", p.serial], ["Firmware", p.firmware], ["Can do", able.join(", ")],
+        ["Address", p.address], ["MAC", p.mac], ["Serial", p.serial], ["Firmware", p.firmware], ["Capabilities", able.join(", ")],
         ["Voice messages", p.message_waiting === null ? "" : p.message_waiting ? (p.voice_messages ? `${p.voice_messages} new` : "waiting") : "none"])),
       h("div", { class: "stack" }, lines(p), registration(p)), port(p), streams(p),
       h("section", { class: "wide" }, h("h2", {}, "Because"),
