@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -218,5 +219,41 @@ func TestRepeatsAloneForceACommitAMinuteAtMost(t *testing.T) {
 		if behind := last.Sub(d.seen[0].Seen); behind < -time.Millisecond || behind > touchEvery {
 			t.Errorf("%s: seen %v before it was", name, behind)
 		}
+	}
+}
+
+// What changed while a commit failed is newer than what the commit held.
+func TestAfterAFailedCommitTheNewerValueIsWritten(t *testing.T) {
+	l, g := gated(t, Config{Commit: time.Hour})
+	run(t, l, g)
+	d := l.Drawer("d")
+	put := func(key, value string) <-chan error {
+		answer := make(chan error, 1)
+		go func() { answer <- d.Put(context.Background(), key, []byte(value)) }()
+		return answer
+	}
+	first := put("k", "old")
+	<-g.commits
+	for _, soft := range [][2]string{{"k", "new"}, {"other", "x"}} {
+		if err := d.PutSoft(t.Context(), soft[0], []byte(soft[1])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.fate <- errors.New("no space left on device")
+	if err := <-first; err == nil {
+		t.Error("the failed one was answered as kept")
+	}
+	second := put("third", "y")
+	written := map[string]string{}
+	for _, m := range <-g.commits {
+		written[m.Key] = string(m.Value[1:])
+	}
+	g.fate <- nil
+	if err := <-second; err != nil {
+		t.Error(err)
+	}
+	want := map[string]string{"d\x00k": "new", "d\x00other": "x", "d\x00third": "y"}
+	if !maps.Equal(written, want) {
+		t.Errorf("written %q, want %q", written, want)
 	}
 }
