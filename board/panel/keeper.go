@@ -137,7 +137,11 @@ func (k *keeper) apply(batch []*item) {
 	for _, it := range batch {
 		e.take(it)
 	}
-	k.swap(old, e.done(old.order))
+	if next := e.done(old.order); len(e.fresh) > 0 {
+		k.swap(old, next)
+	} else { // only ages: nobody need be woken
+		k.snap.Store(next)
+	}
 }
 
 func (k *keeper) swap(old, next *snapshot) {

@@ -38,7 +38,7 @@ function row(d) {
   const stale = d.freshness !== "live";
   const more = h("div", { class: "more" });
   const fill = (doc) => more.replaceChildren(...[
-    h("h3", {}, "Because"), because(doc), h("h3", {}, "Devices"), devices(doc),
+    h("h2", {}, "Because"), because(doc), h("h2", {}, "Devices"), devices(doc),
     mayActFor(userOf(doc)) && h("p", {}, h("button", { type: "button", onclick: () => statusDialog(doc) }, "Set status…"))].filter(Boolean));
   const details = h("details", { open: open.has(d.presentity) },
     h("summary", {},
