@@ -36,6 +36,7 @@ type Heart struct {
 
 // Built is all drivers, at rest.
 type Built struct {
+	Base   []supervise.Task // what the others stand on; it ends after them
 	Tasks  []supervise.Task
 	Queues []*schedule.Queue
 	Ready  func(context.Context) error // the sockets are open
@@ -88,7 +89,7 @@ func (b *builder) sip() (err error) {
 		return err
 	}
 	b.built.Ready = b.endpoint.Ready
-	b.task("sip", b.endpoint)
+	b.built.Base = append(b.built.Base, supervise.Task{Name: "sip", Driver: b.endpoint})
 	return nil
 }
 
@@ -96,7 +97,7 @@ func (b *builder) lan() error {
 	if len(b.c.Switches) == 0 {
 		return nil
 	}
-	client, err := snmp.New(b.c.SNMP, snmp.Options{Secrets: b.c.Secret})
+	client, err := snmp.New(b.c.SNMP, snmp.Options{Secrets: b.c.Secret, Gate: b.c.gate()})
 	if err != nil {
 		return err
 	}
@@ -112,6 +113,23 @@ func (b *builder) lan() error {
 
 func (b *builder) lanConfig() lan.Config {
 	return lan.Config{Switches: b.c.Switches, Discovery: b.c.Discovery, Interval: b.c.Poll.SNMP}
+}
+
+// gate lets SNMP contact listed switches and what lies inside discovery.allow,
+// and nobody else, whatever a neighbour table names.
+func (c *Config) gate() func(netip.AddrPort) error {
+	listed := map[netip.Addr]bool{}
+	for _, s := range c.Switches {
+		if addr, err := netip.ParseAddr(s.Address); err == nil {
+			listed[addr.Unmap()] = true
+		}
+	}
+	return func(to netip.AddrPort) error {
+		if listed[to.Addr().Unmap()] || c.Discovery.Allows(to.Addr()) {
+			return nil
+		}
+		return fmt.Errorf("%v is neither listed nor inside discovery.allow", to.Addr())
+	}
 }
 
 // known names a configured phone by its MAC address or its IP address.

@@ -25,7 +25,7 @@ func Discover(ctx context.Context, c Config, log *slog.Logger) ([]lan.Found, err
 	var err error
 	if len(c.Switches) > 0 {
 		var client *snmp.Client
-		if client, err = snmp.New(c.SNMP, snmp.Options{Secrets: c.Secret}); err != nil {
+		if client, err = snmp.New(c.SNMP, snmp.Options{Secrets: c.Secret, Gate: c.gate()}); err != nil {
 			return nil, err
 		}
 		b := builder{c: c}

@@ -44,6 +44,7 @@ type agentProcess struct {
 	ledger *ledger.Ledger
 	book   *access.Book
 	panel  *panel.Panel
+	base   []supervise.Task // the sockets that drivers share
 	tasks  []supervise.Task
 	sup    *supervise.Supervisor
 }
@@ -59,7 +60,7 @@ func newAgent(cfg fileConfig, log *slog.Logger) (_ *agentProcess, err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, shut(l))
+			err = errors.Join(err, l.Close())
 		}
 	}()
 	a := &agentProcess{log: log, ledger: l, sup: supervise.New(log)}
@@ -86,18 +87,9 @@ func newAgent(cfg fileConfig, log *slog.Logger) (_ *agentProcess, err error) {
 	if a.panel, err = panel.New(cfg.Panel, deps, log.With("driver", "panel")); err != nil {
 		return nil, err
 	}
+	a.base = built.Base
 	a.tasks = append(built.Tasks, supervise.Task{Name: "panel", Driver: a.panel})
 	return a, nil
-}
-
-// shut closes a ledger that never ran.
-func shut(l *ledger.Ledger) error {
-	ctx, stop := context.WithCancel(context.Background())
-	stop()
-	if err := l.Run(ctx); !errors.Is(err, context.Canceled) {
-		return err
-	}
-	return nil
 }
 
 func openLedger(cfg fileConfig, log *slog.Logger) (*ledger.Ledger, error) {
@@ -107,8 +99,8 @@ func openLedger(cfg fileConfig, log *slog.Logger) (*ledger.Ledger, error) {
 	})
 }
 
-// run works until ctx is done. The heart outlives its drivers, so that they can
-// close up: it stops when the last of them has returned.
+// run works until ctx is done. The sockets outlive the drivers, and the heart
+// outlives both, so that each can close up: what others stand on ends last.
 func (a *agentProcess) run(ctx context.Context, up func()) error {
 	beat, still := context.WithCancel(context.WithoutCancel(ctx))
 	defer still()
@@ -120,7 +112,12 @@ func (a *agentProcess) run(ctx context.Context, up func()) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		ground, leave := context.WithCancel(context.WithoutCancel(ctx))
+		left := make(chan struct{})
+		go func() { defer close(left); a.sup.Run(ground, a.base...) }()
 		a.sup.Run(ctx, a.tasks...)
+		leave()
+		<-left
 	}()
 	if err := a.started(ctx); err != nil {
 		stop(err)

@@ -21,6 +21,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"regexp"
+	"slices"
 	"sync"
 	"time"
 
@@ -174,6 +175,12 @@ func New(cfg Config, needs Needs, log *slog.Logger) (*Driver, error) {
 
 // Check finds the first fault of the section.
 func (c Discovery) Check() error { _, err := c.networks(); return err }
+
+// Allows reports whether an address that is not listed may be contacted.
+func (c Discovery) Allows(addr netip.Addr) bool {
+	all, err := c.networks()
+	return err == nil && slices.ContainsFunc(all, func(p netip.Prefix) bool { return p.Contains(addr.Unmap()) })
+}
 
 func (c Discovery) networks() ([]netip.Prefix, error) {
 	if c.Depth < 0 || c.Depth > maxDepth {
