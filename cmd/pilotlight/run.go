@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"runtime"
@@ -14,7 +13,6 @@ import (
 	"pilotlight/agent/clock"
 	"pilotlight/agent/errand"
 	"pilotlight/agent/ledger"
-	"pilotlight/agent/presence"
 	"pilotlight/agent/relay"
 	"pilotlight/agent/supervise"
 	"pilotlight/board/panel"
@@ -75,7 +73,7 @@ func newAgent(cfg fileConfig, log *slog.Logger) (_ *agentProcess, err error) {
 		return nil, err
 	}
 	deps := panel.Deps{
-		Heart: panelHeart{l}, Book: a.book, Clock: clock.New(time.Time{}), Desk: desk, Uplinks: uplinks, Drivers: a.sup,
+		Heart: panel.FromLedger(l), Book: a.book, Clock: clock.New(time.Time{}), Desk: desk, Uplinks: uplinks, Drivers: a.sup,
 		Healthy: built.Ready,
 		Build:   panel.Build{Version: version, Commit: commit, Go: runtime.Version()},
 		Branch:  panel.Branch{ID: cfg.Branch.ID, Name: cfg.Branch.Name, Domain: cfg.Branch.Domain},
@@ -166,33 +164,3 @@ func (a *agentProcess) started(ctx context.Context) error {
 		}
 	}
 }
-
-// panelHeart is the ledger as the panel sees it.
-type panelHeart struct{ *ledger.Ledger }
-
-func (h panelHeart) Follow(ctx context.Context, sel presence.Selector) (panel.Feed[presence.Document], error) {
-	return h.Ledger.Follow(ctx, sel)
-}
-
-func (h panelHeart) FollowDevices(ctx context.Context) (panel.Feed[presence.Device], error) {
-	return h.Ledger.FollowDevices(ctx)
-}
-
-func (h panelHeart) History(ctx context.Context, device string) ([]panel.Change, error) {
-	events, err := h.Ledger.History(ctx, device)
-	changes := make([]panel.Change, len(events))
-	for i, e := range events {
-		changes[i] = panel.Change(e)
-	}
-	return changes, err
-}
-
-func (h panelHeart) Stats() panel.StoreStats {
-	st := h.Ledger.Stats()
-	return panel.StoreStats{
-		Commits: st.Commits, BytesWritten: st.BytesWritten, FileSize: st.FileSize, Publications: st.Publications,
-		Pending: st.Pending, LastError: st.LastError, SetAside: st.SetAside, SetAsideWhy: st.SetAsideWhy,
-	}
-}
-
-func (h panelHeart) Backup(ctx context.Context, w io.Writer) error { return h.Ledger.Backup(ctx, w) }
