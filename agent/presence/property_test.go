@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -184,9 +185,10 @@ func TestRoster(t *testing.T) {
 	check("devices of a person", r.DevicesOf(bob), []string{"SEP2", "SEP3"})
 	check("devices of a line", r.DevicesOf("sip:1900@example.com"), []string{"SEP1", "SEP2"})
 	check("numbers", r.Numbers(), []string{"1001", "1002", "1003", "1900"})
-	if r.SetDevice("SEP1", []string{"1001", "1900"}) {
-		t.Error("the same numbers again are news")
-	}
+	r.SetDevice("SEP9", []string{"1003"})
+	check("owner of a phone that only its number names", r.Owner("SEP9"), bob)
+	check("devices of a person, that one too", r.DevicesOf(bob), []string{"SEP2", "SEP3", "SEP9"})
+	r.SetDevice("SEP9", nil)
 	r.SetPerson(bob, Person{})
 	check("holder after its owner left", r.Holder("1003"), "")
 	if _, ok := r.KindOf(bob); ok {
@@ -197,4 +199,56 @@ func TestRoster(t *testing.T) {
 		t.Error("a number that a call server names is nobody")
 	}
 	check("bare lines", r.BareLines("sip:1777@example.com"), []string{"1777"})
+}
+
+// However a roster came to be what it is, it answers as one made at once.
+func TestRosterForgetsHowItWasMade(t *testing.T) {
+	devices := []string{"SEP1", "SEP2", "SEP3"}
+	numbers := []string{"1001", "1002", "1003"}
+	people := []Presentity{At("alice", "example.com"), At("bob", "example.com")}
+	some := func(t *rapid.T, of []string) []string {
+		return rapid.SliceOfNDistinct(rapid.SampledFrom(of), 0, len(of), rapid.ID).Draw(t, "some")
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		r := NewRoster("example.com")
+		persons, told := map[Presentity]Person{}, map[string][]string{}
+		for range rapid.IntRange(1, 12).Draw(t, "changes") {
+			if rapid.Bool().Draw(t, "person") {
+				p := rapid.SampledFrom(people).Draw(t, "who")
+				persons[p] = Person{Devices: some(t, devices), Lines: some(t, numbers)}
+				r.SetPerson(p, persons[p])
+				continue
+			}
+			d := rapid.SampledFrom(devices).Draw(t, "device")
+			if told[d] = some(t, numbers); rapid.Bool().Draw(t, "gone") {
+				delete(told, d)
+			}
+			r.SetDevice(d, told[d])
+		}
+		fresh := NewRoster("example.com")
+		for d, n := range told {
+			fresh.SetDevice(d, n)
+		}
+		for p, is := range persons {
+			fresh.SetPerson(p, is)
+		}
+		if got, want := rosterText(r, people, devices, numbers), rosterText(fresh, people, devices, numbers); got != want {
+			t.Fatalf("after changes:\n%s\nmade at once:\n%s", got, want)
+		}
+	})
+}
+
+func rosterText(r *Roster, people []Presentity, devices, numbers []string) string {
+	var b strings.Builder
+	for _, d := range devices {
+		fmt.Fprintln(&b, d, r.Owner(d), r.LinesOf(d), r.OfDevice(d))
+	}
+	for _, n := range numbers {
+		fmt.Fprintln(&b, n, r.Holder(n), r.Carriers(n), r.OfLine(n), r.DevicesOf(r.LineOf(n)))
+	}
+	for _, p := range people {
+		fmt.Fprintln(&b, p, r.DevicesOf(p), r.BareLines(p), r.OfPerson(p))
+	}
+	fmt.Fprintln(&b, r.Numbers())
+	return b.String()
 }

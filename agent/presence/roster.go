@@ -5,62 +5,69 @@ import (
 )
 
 // Roster knows which device and which line belongs to whom. It is a plain
-// index without a lock: it belongs to whoever keeps the state.
+// index without a lock: it belongs to whoever keeps the state. A change costs
+// what it touches, not what there is.
+//
+// A device belongs to the person who lists it; else to the one whose number is
+// its primary one. A number belongs to the person who lists it; else to the
+// owner of all devices that carry it: on phones of several people it is
+// nobody's own. Of two claims the first presentity in order wins, so that the
+// order of arrival never shows.
 type Roster struct {
 	domain  string
 	persons map[Presentity]Person
 	told    map[string][]string // device: the numbers it says it has
+	known   map[string]int      // number: how many line observations name it
 
-	owner    map[string]Presentity   // device: who owns it
-	lines    map[string][]string     // device: its numbers
-	carriers map[string][]string     // number: the devices it is on
-	holder   map[string]Presentity   // number: who owns it
-	owned    map[Presentity][]string // person: the numbers owned, sorted
-	known    map[string]int          // number: how many line observations name it
+	devices  map[string][]Presentity // device: who lists it, sorted
+	numbers  map[string][]Presentity // number: who lists it, sorted
+	lines    map[string][]string     // device: the numbers on it
+	carriers map[string][]string     // number: the devices it is on, sorted
 }
 
 // NewRoster makes an empty roster of one domain.
 func NewRoster(domain string) *Roster {
-	r := &Roster{domain: domain, persons: map[Presentity]Person{}, told: map[string][]string{}, known: map[string]int{}}
-	r.rebuild()
-	return r
+	return &Roster{
+		domain: domain, persons: map[Presentity]Person{}, told: map[string][]string{}, known: map[string]int{},
+		devices: map[string][]Presentity{}, numbers: map[string][]Presentity{},
+		lines: map[string][]string{}, carriers: map[string][]string{},
+	}
 }
 
-// SetPerson says what p owns; a zero Person forgets p. It reports whether
-// anything changed, in which case the whole index was made anew.
-func (r *Roster) SetPerson(p Presentity, is Person) bool {
-	old, had := r.persons[p]
-	gone := is.Name == "" && len(is.Devices) == 0 && len(is.Lines) == 0
-	switch {
-	case gone && !had, !gone && had && samePerson(old, is):
-		return false
-	case gone:
+// SetPerson says what p owns; a zero Person forgets p.
+func (r *Roster) SetPerson(p Presentity, is Person) {
+	old := r.persons[p]
+	for _, d := range old.Devices {
+		drop(r.devices, d, p)
+	}
+	for _, n := range old.Lines {
+		drop(r.numbers, n, p)
+	}
+	if is.Name == "" && len(is.Devices) == 0 && len(is.Lines) == 0 {
 		delete(r.persons, p)
-	default:
+	} else {
 		r.persons[p] = is
 	}
-	r.rebuild()
-	return true
+	for _, d := range is.Devices {
+		add(r.devices, d, p)
+	}
+	for _, n := range is.Lines {
+		add(r.numbers, n, p)
+	}
+	for _, d := range slices.Concat(old.Devices, is.Devices) {
+		r.carry(d)
+	}
 }
 
-// SetDevice says which numbers a device reports; nil forgets the device.
-// It reports whether anything changed.
-func (r *Roster) SetDevice(name string, numbers []string) bool {
-	old, had := r.told[name]
-	switch {
-	case numbers == nil && !had, numbers != nil && had && slices.Equal(old, numbers):
-		return false
-	case numbers == nil:
+// SetDevice says which numbers a device reports, the primary first; nil forgets
+// the device.
+func (r *Roster) SetDevice(name string, numbers []string) {
+	if numbers == nil {
 		delete(r.told, name)
-		r.rebuild()
-		return true
+	} else {
+		r.told[name] = slices.Clone(numbers)
 	}
-	r.told[name] = slices.Clone(numbers)
-	if !had && len(numbers) == 0 && len(r.lines[name]) == 0 {
-		return true // a device without numbers changes nobody else's index
-	}
-	r.rebuild()
-	return true
+	r.carry(name)
 }
 
 // SetLine counts (or, with on false, uncounts) an observation that names number.
@@ -72,53 +79,22 @@ func (r *Roster) SetLine(number string, on bool) {
 	}
 }
 
-func (r *Roster) rebuild() {
-	r.owner, r.lines = map[string]Presentity{}, map[string][]string{}
-	r.carriers, r.holder = map[string][]string{}, map[string]Presentity{}
-	for _, p := range sortedKeys(r.persons) { // sorted: two claims to one phone always end the same way
-		for _, d := range r.persons[p].Devices {
-			if r.owner[d] == "" {
-				r.owner[d] = p
-			}
-		}
-		for _, n := range r.persons[p].Lines {
-			if r.holder[n] == "" {
-				r.holder[n] = p
-			}
-		}
+// carry brings up to date which numbers are on a device.
+func (r *Roster) carry(device string) {
+	for _, n := range r.lines[device] {
+		drop(r.carriers, n, device)
 	}
-	for d, numbers := range r.told {
-		r.lines[d] = slices.Clone(numbers)
+	delete(r.lines, device)
+	now := slices.Clone(r.told[device])
+	if p := first(r.devices[device]); len(now) == 0 && p != "" { // it has not told: its owner's lines are the best guess
+		now = slices.Clone(r.persons[p].Lines)
 	}
-	for d, p := range r.owner {
-		if len(r.lines[d]) == 0 { // it has not told: its owner's lines are the best guess
-			r.lines[d] = slices.Clone(r.persons[p].Lines)
-		}
+	if len(now) == 0 {
+		return
 	}
-	for _, d := range sortedKeys(r.lines) {
-		for _, n := range r.lines[d] {
-			if !slices.Contains(r.carriers[n], d) {
-				r.carriers[n] = append(r.carriers[n], d)
-			}
-		}
-	}
-	for n, on := range r.carriers {
-		if r.holder[n] != "" {
-			continue
-		}
-		who := r.owner[on[0]]
-		for _, d := range on[1:] {
-			if r.owner[d] != who {
-				who = "" // on phones of several people: nobody's own
-			}
-		}
-		if who != "" {
-			r.holder[n] = who
-		}
-	}
-	r.owned = map[Presentity][]string{}
-	for _, n := range sortedKeys(r.holder) {
-		r.owned[r.holder[n]] = append(r.owned[r.holder[n]], n)
+	r.lines[device] = now
+	for _, n := range now {
+		add(r.carriers, n, device)
 	}
 }
 
@@ -126,7 +102,12 @@ func (r *Roster) rebuild() {
 func (r *Roster) Person(p Presentity) (Person, bool) { is, ok := r.persons[p]; return is, ok }
 
 // Owner is who owns a device, or "".
-func (r *Roster) Owner(device string) Presentity { return r.owner[device] }
+func (r *Roster) Owner(device string) Presentity {
+	if p := first(r.devices[device]); p != "" || len(r.told[device]) == 0 {
+		return p
+	}
+	return first(r.numbers[r.told[device][0]])
+}
 
 // LinesOf are the numbers on a device.
 func (r *Roster) LinesOf(device string) []string { return r.lines[device] }
@@ -135,7 +116,21 @@ func (r *Roster) LinesOf(device string) []string { return r.lines[device] }
 func (r *Roster) Carriers(number string) []string { return r.carriers[number] }
 
 // Holder is who owns a number, or "".
-func (r *Roster) Holder(number string) Presentity { return r.holder[number] }
+func (r *Roster) Holder(number string) Presentity {
+	if p := first(r.numbers[number]); p != "" {
+		return p
+	}
+	var who Presentity
+	for i, d := range r.carriers[number] {
+		switch owner := r.Owner(d); {
+		case owner == "" || i > 0 && owner != who:
+			return ""
+		default:
+			who = owner
+		}
+	}
+	return who
+}
 
 // LineOf is the presentity of a number.
 func (r *Roster) LineOf(number string) Presentity { return At(number, r.domain) }
@@ -146,7 +141,7 @@ func (r *Roster) Numbers() []string {
 	for n := range r.carriers {
 		all[n] = true
 	}
-	for n := range r.holder {
+	for n := range r.numbers {
 		all[n] = true
 	}
 	for n := range r.known {
@@ -164,10 +159,10 @@ func (r *Roster) KindOf(p Presentity) (Kind, bool) {
 		return "", false
 	}
 	user := p.User()
-	if len(r.carriers[user]) > 0 || r.holder[user] != "" || r.known[user] > 0 {
+	if len(r.carriers[user]) > 0 || len(r.numbers[user]) > 0 || r.known[user] > 0 {
 		return KindLine, true
 	}
-	if _, ok := r.told[user]; ok && len(r.lines[user]) == 0 && r.owner[user] == "" {
+	if _, ok := r.told[user]; ok && len(r.lines[user]) == 0 && r.Owner(user) == "" {
 		return KindDevice, true
 	}
 	return "", false
@@ -176,8 +171,8 @@ func (r *Roster) KindOf(p Presentity) (Kind, bool) {
 // OfDevice are the presentities whose documents a device is part of.
 func (r *Roster) OfDevice(device string) []Presentity {
 	var of []Presentity
-	if p := r.owner[device]; p != "" {
-		of = r.withLines(of, p)
+	if p := r.Owner(device); p != "" {
+		of = r.OfPerson(p)
 	}
 	for _, n := range r.lines[device] {
 		if p := r.LineOf(n); !slices.Contains(of, p) {
@@ -193,18 +188,16 @@ func (r *Roster) OfDevice(device string) []Presentity {
 // OfLine are the presentities whose documents the state of a number is part of,
 // beside those of the devices that carry it.
 func (r *Roster) OfLine(number string) []Presentity {
-	if p := r.holder[number]; p != "" {
-		return r.withLines(nil, p)
+	if p := r.Holder(number); p != "" {
+		return r.OfPerson(p)
 	}
 	return []Presentity{r.LineOf(number)}
 }
 
 // OfPerson are p and the lines that p owns: an owned line tells its owner's presence.
-func (r *Roster) OfPerson(p Presentity) []Presentity { return r.withLines(nil, p) }
-
-func (r *Roster) withLines(of []Presentity, p Presentity) []Presentity {
-	of = append(of, p)
-	for _, n := range r.owned[p] {
+func (r *Roster) OfPerson(p Presentity) []Presentity {
+	of := []Presentity{p}
+	for _, n := range r.owned(p) {
 		if line := r.LineOf(n); line != p {
 			of = append(of, line)
 		}
@@ -212,46 +205,73 @@ func (r *Roster) withLines(of []Presentity, p Presentity) []Presentity {
 	return of
 }
 
+// owned are the numbers that p owns, sorted.
+func (r *Roster) owned(p Presentity) []string {
+	all := slices.Clone(r.persons[p].Lines)
+	for _, d := range r.own(p) {
+		all = append(all, r.lines[d]...)
+	}
+	slices.Sort(all)
+	return slices.DeleteFunc(slices.Compact(all), func(n string) bool { return r.Holder(n) != p })
+}
+
+// own are the devices that p owns, sorted.
+func (r *Roster) own(p Presentity) []string {
+	all := slices.Clone(r.persons[p].Devices)
+	for _, n := range r.persons[p].Lines {
+		all = append(all, r.carriers[n]...)
+	}
+	slices.Sort(all)
+	return slices.DeleteFunc(slices.Compact(all), func(d string) bool { return r.Owner(d) != p })
+}
+
 // DevicesOf are the devices that belong to p, sorted: a person's own, all that
 // carry a line, or the device itself.
 func (r *Roster) DevicesOf(p Presentity) []string {
-	kind, ok := r.KindOf(p)
-	switch {
+	switch kind, ok := r.KindOf(p); {
 	case !ok:
 		return nil
 	case kind == KindPerson:
-		var own []string
-		for _, d := range r.persons[p].Devices {
-			if r.owner[d] == p {
-				own = append(own, d)
-			}
-		}
-		slices.Sort(own)
-		return slices.Compact(own)
+		return r.own(p)
 	case kind == KindLine:
 		return r.carriers[p.User()]
 	}
 	return []string{p.User()}
 }
 
-// BareLines are the numbers that p owns and that are on no device of p's own
-// alone: their state is told by line observations only.
+// BareLines are the numbers that p owns and that are on none of p's own
+// devices: their state is told by line observations only.
 func (r *Roster) BareLines(p Presentity) []string {
-	kind, _ := r.KindOf(p)
-	if kind == KindLine {
+	if kind, _ := r.KindOf(p); kind == KindLine {
 		return []string{p.User()}
 	}
-	var bare []string
-	for _, n := range r.owned[p] {
-		if len(r.carriers[n]) == 0 {
-			bare = append(bare, n)
-		}
-	}
-	return bare
+	return slices.DeleteFunc(r.owned(p), func(n string) bool {
+		return slices.ContainsFunc(r.carriers[n], func(d string) bool { return r.Owner(d) == p })
+	})
 }
 
-func samePerson(a, b Person) bool {
-	return a.Name == b.Name && slices.Equal(a.Devices, b.Devices) && slices.Equal(a.Lines, b.Lines)
+// add puts v into the sorted set at key, drop takes it out.
+func add[K comparable, V ~string](sets map[K][]V, key K, v V) {
+	if i, found := slices.BinarySearch(sets[key], v); !found {
+		sets[key] = slices.Insert(sets[key], i, v)
+	}
+}
+
+func drop[K comparable, V ~string](sets map[K][]V, key K, v V) {
+	i, found := slices.BinarySearch(sets[key], v)
+	if !found {
+		return
+	}
+	if sets[key] = slices.Delete(sets[key], i, i+1); len(sets[key]) == 0 {
+		delete(sets, key)
+	}
+}
+
+func first[V ~string](set []V) V {
+	if len(set) == 0 {
+		return ""
+	}
+	return set[0]
 }
 
 func sortedKeys[K ~string, V any](m map[K]V) []K {
