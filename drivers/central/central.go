@@ -211,7 +211,8 @@ func (d *Driver) published(k presence.Kind) bool { return slices.Contains(d.c.Pu
 // pace is how fast the driver goes.
 type pace struct {
 	window  int           // requests in flight
-	publish time.Duration // deadline of a PUBLISH
+	publish time.Duration // a PUBLISH without an answer for so long counts as missed
+	answer  time.Duration // its answer is waited for so long
 	idle    time.Duration // without an answer for so long, probe
 	again   time.Duration // pause between probes while answers are missing
 	island  time.Duration // pause between probes on an island
@@ -222,7 +223,7 @@ type pace struct {
 
 // standard finds an island in at most 7 s + 3 x 2 s + 2 x 250 ms = 13.5 s.
 var standard = pace{
-	window: 16, publish: 8 * time.Second,
+	window: 16, publish: 8 * time.Second, answer: 32 * time.Second,
 	idle: 7 * time.Second, again: 250 * time.Millisecond, island: 2 * time.Second, probe: 2 * time.Second,
 	backoff: time.Second, status: time.Second,
 }

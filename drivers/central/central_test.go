@@ -290,6 +290,28 @@ func TestAnIslandIsFoundAndLeft(t *testing.T) {
 	})
 }
 
+// TestASlowAnswerIsStillTaken: a far side that hangs for a while and then does
+// what it was asked. Its answer holds the entity-tag, without which what it did
+// would stand for an hour beside what we say next.
+func TestASlowAnswerIsStillTaken(t *testing.T) {
+	timed(t, config(), func(t *testing.T, b *bench) {
+		b.say("alice", presence.Available)
+		settle(time.Second)
+		b.far.set(func() { b.far.delay = 25 * time.Second })
+		b.say("alice", presence.Busy)
+		settle(15 * time.Second)
+		if st := b.status(); st.Mode == relay.Connected || st.Pending != 1 {
+			t.Errorf("it hangs: %+v", st)
+		}
+		alice := b.say("alice", presence.Away)
+		b.far.set(func() { b.far.delay = 0 })
+		settle(2 * time.Minute)
+		if got := b.says(t, alice); got != presence.Away || b.status().Mode != relay.Connected {
+			t.Error(got, b.status())
+		}
+	})
+}
+
 // TestAReturnWithoutAWindow: 0 goes at once.
 func TestAReturnWithoutAWindow(t *testing.T) {
 	c := config()

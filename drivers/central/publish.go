@@ -3,6 +3,7 @@ package central
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -159,12 +160,8 @@ func (r *run) exchange(ctx context.Context, p *publication, body []byte) (outcom
 		if r.isBarred() {
 			return outcome{}, nil
 		}
-		began := time.Now()
-		res, err := r.sip.Do(ctx, r.request(p.of, p.etag(), r.asked(), body))
+		res, err := r.do(ctx, r.request(p.of, p.etag(), r.asked(), body))
 		if err != nil {
-			if ctx.Err() == nil {
-				r.missed(began, err)
-			}
 			return outcome{wait: time.Millisecond}, nil
 		}
 		switch {
@@ -187,6 +184,24 @@ func (r *run) exchange(ctx context.Context, p *publication, body []byte) (outcom
 	}
 }
 
+// do makes one exchange. An answer that is slow counts as missing, and is still
+// waited for as long as RFC 3261 §17.1.2.2 keeps the transaction: it holds the
+// new entity-tag. A publication whose tag is lost can be neither changed nor
+// removed, and shadows its successor until it expires: Kamailio shows watchers
+// the older of two.
+func (r *run) do(ctx context.Context, q *sip.Request) (*sip.Response, error) {
+	began := time.Now()
+	slow := time.AfterFunc(r.pace.publish, func() { r.missed(began, errSlow) })
+	defer slow.Stop()
+	res, err := r.sip.Do(ctx, q)
+	if err != nil && ctx.Err() == nil {
+		r.missed(began, err)
+	}
+	return res, err
+}
+
+var errSlow = errors.New("no answer to a PUBLISH yet")
+
 // asNewcomer reports whether nothing was accepted yet. Then one request goes at a
 // time: a wrong password costs one try, not a window of them.
 func (r *run) asNewcomer() bool {
@@ -204,7 +219,7 @@ func (r *run) isBarred() bool {
 func (r *run) request(of presence.Presentity, tag string, expires time.Duration, body []byte) *sip.Request {
 	q := &sip.Request{
 		Method: "PUBLISH", URI: string(of), Target: r.c.Target, From: string(of), To: string(of),
-		Event: "presence", Expires: &expires, Credentials: r.c.Credentials, Timeout: r.pace.publish,
+		Event: "presence", Expires: &expires, Credentials: r.c.Credentials, Timeout: r.pace.answer,
 	}
 	if tag != "" {
 		q.Header.Add("SIP-If-Match", tag)
