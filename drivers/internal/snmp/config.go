@@ -11,27 +11,39 @@ import (
 
 // Config is the section "snmp" of the configuration.
 type Config struct {
+	// Ways to be let in, by name; each goes to the devices that name it, and nowhere else.
 	Credentials []Credential `yaml:"credentials"`
-	Traps       Traps        `yaml:"traps"`
+	// Notifications; a later version takes them.
+	Traps Traps `yaml:"traps"`
 }
 
 // Traps says where notifications are listened for; empty: nowhere.
 type Traps struct {
+	// Where notifications are listened for; empty: nowhere.
 	Listen string `yaml:"listen"`
 }
 
 // Credential is one way to be let in: a community, or a user of the User-based
 // Security Model (RFC 3414). Secrets other than a community are named by file.
 type Credential struct {
-	Name                string  `yaml:"name"`
-	Version             Version `yaml:"version"`
-	Community           string  `yaml:"community"`
-	CommunityFile       string  `yaml:"community_file"`
-	User                string  `yaml:"user"`
-	Auth                string  `yaml:"auth"`
-	AuthPasswordFile    string  `yaml:"auth_password_file"`
-	Privacy             string  `yaml:"privacy"`
-	PrivacyPasswordFile string  `yaml:"privacy_password_file"`
+	// Short name that switches and phones refer to.
+	Name string `yaml:"name"`
+	// 2c or 3.
+	Version Version `yaml:"version"`
+	// 2c: the community.
+	Community string `yaml:"community"`
+	// 2c: file with the community, instead.
+	CommunityFile string `yaml:"community_file"`
+	// 3: the user.
+	User string `yaml:"user"`
+	// 3: md5, sha, sha224, sha256, sha384 or sha512; empty: no authentication.
+	Auth string `yaml:"auth"`
+	// 3: file with the authentication password, relative to the configuration.
+	AuthPasswordFile string `yaml:"auth_password_file"`
+	// 3: des, aes, aes192 or aes256; empty: no privacy.
+	Privacy string `yaml:"privacy"`
+	// 3: file with the privacy password, relative to the configuration.
+	PrivacyPasswordFile string `yaml:"privacy_password_file"`
 }
 
 // Version is "2c" or "3"; YAML may write the latter as a number.
