@@ -53,7 +53,7 @@ func (f *Fault) Outcome() string {
 const (
 	adviceWebOff = "refuses web connections: Web Access is Disabled: set it to Read Only on the phone's page in Unified CM"
 	adviceAuth   = "asks for a password for its pages: set Web Access to Read Only on the phone's page in Unified CM"
-	adviceOther  = "answers, and has no /DeviceInformationX: 3PCC firmware, or no phone"
+	adviceOther  = "its own pages tell nothing: no /DeviceInformationX, as on 3PCC firmware"
 	adviceMoved  = "its address answers for another phone"
 )
 
