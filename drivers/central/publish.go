@@ -187,8 +187,8 @@ func (r *run) exchange(ctx context.Context, p *publication, body []byte) (outcom
 // do makes one exchange. An answer that is slow counts as missing, and is still
 // waited for as long as RFC 3261 §17.1.2.2 keeps the transaction: it holds the
 // new entity-tag. A publication whose tag is lost can be neither changed nor
-// removed, and shadows its successor until it expires: Kamailio shows watchers
-// the older of two.
+// removed, and stands beside its successor until it expires: Kamailio 5.6 without
+// a database (publ_cache 2) then shows watchers the older of the two.
 func (r *run) do(ctx context.Context, q *sip.Request) (*sip.Response, error) {
 	began := time.Now()
 	slow := time.AfterFunc(r.pace.publish, func() { r.missed(began, errSlow) })
