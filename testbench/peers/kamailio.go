@@ -128,6 +128,24 @@ func (s *KamailioServer) Freeze() error { return syscall.Kill(-s.p.cmd.Process.P
 // Thaw ends a Freeze.
 func (s *KamailioServer) Thaw() error { return syscall.Kill(-s.p.cmd.Process.Pid, syscall.SIGCONT) }
 
+// Publications gives the entity-tags of the publications of presence that stand
+// there, by user. A watcher can't see them: Kamailio merges what several say.
+func (s *KamailioServer) Publications(t testing.TB) map[string][]string {
+	t.Helper()
+	tags := map[string][]string{}
+	for entry := range strings.SplitSeq(s.Command(t, "presence.presentity_list"), "}") {
+		field := map[string]string{}
+		for line := range strings.Lines(entry) {
+			name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+			field[name] = value
+		}
+		if field["event"] == "presence" {
+			tags[field["user"]] = append(tags[field["user"]], field["etag"])
+		}
+	}
+	return tags
+}
+
 // shortDir is a private folder with a short path: Unix sockets take some 100 characters.
 func shortDir(t testing.TB) string {
 	t.Helper()
