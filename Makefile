@@ -35,7 +35,9 @@ bench: build ## yardsticks, side by side with the peers
 	testbench/bench.sh
 
 image: build ## the container image (the appliance image is a later issue's)
-	@command -v docker >/dev/null && docker build -t pilotlight:$(VERSION) . || echo "no container engine here: see Dockerfile"
+	@if docker info >/dev/null 2>&1; then \
+	  docker build --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) -t pilotlight:$(VERSION) .; \
+	else echo "no container engine is running here: see Dockerfile" >&2; exit 1; fi
 
 docs: ## docs/configuration.md from the structs
 	$(GO) test ./cmd/pilotlight -run TestConfigurationPage -update

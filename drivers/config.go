@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -209,6 +210,9 @@ func (c *Config) Unbuilt() []string {
 	not(len(c.SIP.Accounts) > 0, "sip.accounts")
 	not(len(c.SIP.Trusted) > 0, "sip.trusted")
 	not(c.Directory != nil && c.Directory.URL != "", "directory")
+	not(c.SIP.NotifyInterval.Presence != 0, "sip.notify_interval")
+	not(c.PhoneDefaults.User != "" || c.PhoneDefaults.PasswordFile != "", "phone_defaults.user")
+	not(slices.ContainsFunc(c.Phones, func(p phone.Entry) bool { return p.SNMP != "" }), "phones[].snmp")
 	not(c.Media.Echo, "media.echo")
 	not(c.XMPPServer.Mode != "" && c.XMPPServer.Mode != "off", "xmpp_server")
 	not(c.Registrar.Mode != "" && c.Registrar.Mode != "off", "registrar")

@@ -5,6 +5,7 @@ package agenttest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -22,8 +23,19 @@ type Recorder struct {
 	new chan struct{}
 }
 
-// Observe records obs.
+// maxText is the ledger's limit for one text of an observation.
+const maxText = 1024
+
+// ErrRefused is the recorder's answer to what the ledger would not take.
+var ErrRefused = errors.New("the heart does not take it")
+
+// Observe records obs; what the ledger would refuse, it refuses.
 func (r *Recorder) Observe(_ context.Context, obs ...presence.Observation) error {
+	for _, o := range obs {
+		if fault := faultOf(o); fault != "" {
+			return fmt.Errorf("%w: %s", ErrRefused, fault)
+		}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.got = append(r.got, obs...)
@@ -120,7 +132,26 @@ func stopped(t *testing.T, d agent.Driver) {
 // saw it, somebody it is about, when, and for how long.
 func CheckObservation(t testing.TB, o presence.Observation) {
 	t.Helper()
-	if o.Source == "" || o.TTL <= 0 || o.Seen.IsZero() || (o.Device == "") == (o.Of == "") {
-		t.Errorf("observation that cannot grow old, or that is about nobody: %+v", o)
+	if fault := faultOf(o); fault != "" {
+		t.Errorf("%s: %+v", fault, o)
 	}
+}
+
+func faultOf(o presence.Observation) string {
+	switch {
+	case o.Source == "" || o.Seen.IsZero():
+		return "seen by nobody, or never"
+	case o.TTL < 0:
+		return "a life that is negative"
+	case (o.Device == "") == (o.Of == ""):
+		return "about nobody, or about two"
+	}
+	if id := o.Identity; id != nil {
+		for _, s := range append([]string{id.Model, id.Serial, id.Firmware, id.MAC, id.Description}, id.Lines...) {
+			if len(s) > maxText {
+				return fmt.Sprintf("a text of %d bytes", len(s))
+			}
+		}
+	}
+	return ""
 }

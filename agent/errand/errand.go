@@ -55,19 +55,11 @@ func (d *Desk) Ask(ctx context.Context, e Errand) (Reply, error) {
 	if e.Within <= 0 {
 		e.Within = 10 * time.Second
 	}
-	d.mu.Lock()
-	c := d.kinds[e.Kind]
-	d.mu.Unlock()
-	if c == nil {
-		return Reply{}, fmt.Errorf("%s: %w", e.Kind, ErrNobody)
-	}
 	ctx, stop := context.WithTimeout(ctx, e.Within)
 	defer stop()
 	job := Job{Errand: e, ctx: ctx, answer: make(chan answer, 1)}
-	select {
-	case c.jobs <- job:
-	default:
-		return Reply{}, fmt.Errorf("%s: %w", e.Kind, ErrBusy)
+	if err := d.hand(job); err != nil {
+		return Reply{}, fmt.Errorf("%s: %w", e.Kind, err)
 	}
 	select {
 	case a := <-job.answer:
@@ -77,6 +69,23 @@ func (d *Desk) Ask(ctx context.Context, e Errand) (Reply, error) {
 		return a.reply, a.err
 	case <-ctx.Done():
 		return Reply{}, fmt.Errorf("%s %s: %w", e.Kind, e.Target, ctx.Err())
+	}
+}
+
+// hand puts a job where its driver looks. The lock is held throughout, so that
+// a counter that closes meanwhile finds the job, and answers it.
+func (d *Desk) hand(job Job) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c := d.kinds[job.Kind]
+	if c == nil {
+		return ErrNobody
+	}
+	select {
+	case c.jobs <- job:
+		return nil
+	default:
+		return ErrBusy
 	}
 }
 

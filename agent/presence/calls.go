@@ -35,12 +35,33 @@ func (f *fusion) calls() verdict {
 		if len(said) == 0 {
 			return verdict{lines: f.idleLines()}
 		}
-		return f.conclude(said[:1], false) // the newest word, as last known
+		return f.conclude(newestPerLine(said), false)
 	}
 	if f.covered(live) {
 		live = slices.DeleteFunc(live, func(s saying) bool { return !s.exact })
 	}
 	return f.conclude(live, true)
+}
+
+// newestPerLine keeps, of words that nobody vouches for any more, the last one
+// on each line: said is newest first.
+func newestPerLine(said []saying) []saying {
+	var last []saying
+	told := map[string]bool{}
+	for i, s := range said {
+		fresh := i == 0
+		for _, l := range s.lines {
+			fresh = fresh || !told[l.Number]
+		}
+		if !fresh {
+			continue
+		}
+		for _, l := range s.lines {
+			told[l.Number] = true
+		}
+		last = append(last, s)
+	}
+	return last
 }
 
 // A saying is one source's word on the calls of this device.

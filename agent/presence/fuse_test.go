@@ -61,6 +61,13 @@ func TestFuse(t *testing.T) {
 		{"no audio flows", []Observation{web(false, registered)}, nil, Idle, Live, ""},
 		{"audio flows", []Observation{web(true, registered)}, nil, InUse, Live, ""},
 		{"nobody asked for an hour", []Observation{old(web(true, registered))}, nil, InUse, LastKnown, ""},
+		{"two lines, both told long ago, the busy one earlier", nil, []LineInput{
+			{Number: "1001", Seen: []Observation{{Source: "dialog/pbx", Of: "sip:1001@example.com", Seen: noon.Add(-3 * time.Minute), TTL: time.Minute, Facts: Facts{Calls: &Calls{Exact: true, Lines: []Line{{State: LineConfirmed}}}}}}},
+			{Number: "1002", Seen: []Observation{{Source: "dialog/pbx", Of: "sip:1002@example.com", Seen: noon.Add(-2 * time.Minute), TTL: time.Minute, Facts: Facts{Calls: &Calls{Exact: true, Lines: []Line{{State: LineIdle}}}}}}},
+		}, InUse, LastKnown, ""},
+		{"busy long ago, idle a little later", []Observation{old(web(false, registered))}, []LineInput{
+			{Number: "1001", Seen: []Observation{{Source: "dialog/pbx", Of: "sip:1001@example.com", Seen: noon.Add(-2 * time.Hour), TTL: time.Minute, Facts: Facts{Calls: &Calls{Exact: true, Lines: []Line{{State: LineConfirmed}}}}}}},
+		}, Idle, LastKnown, ""},
 		{"rings, which streams cannot see", []Observation{web(false, registered)}, []LineInput{dialog(Line{State: LineEarly})}, Ringing, Live, ""},
 		{"dialling", []Observation{web(false, registered)}, []LineInput{dialog(Line{State: LineEarly, Outgoing: true})}, InUse, Live, ""},
 		{"on hold", []Observation{web(false, registered)}, []LineInput{dialog(Line{State: LineConfirmed, Held: true})}, OnHold, Live, ""},

@@ -49,7 +49,7 @@ type storeConfig struct {
 
 // accessConfig is the section access.
 type accessConfig struct {
-	// allow, polite-block, block or confirm: for watchers that no rule names.
+	// allow, for watchers that no rule names; a later version takes polite-block, block and confirm too.
 	Default string `yaml:"default"`
 	// Rules for single watchers; a later version takes them.
 	Rules []drivers.NotYet `yaml:"rules"`
@@ -86,7 +86,9 @@ func (c *fileConfig) Check(report config.Report) {
 		report("store.commit", "store.commit %v: want 10ms to 1h", c.Store.Commit)
 	}
 	switch c.Access.Default {
-	case "allow", "polite-block", "block", "confirm":
+	case "allow":
+	case "polite-block", "block", "confirm": // to accept a rule and not to keep it would be worse than to refuse it
+		report("access.default", "access.default %s: this version has no watchers to keep out yet, and takes allow only", c.Access.Default)
 	default:
 		report("access.default", "access.default %q: want allow, polite-block, block or confirm", c.Access.Default)
 	}

@@ -34,7 +34,7 @@ func (c *demoCmd) Run(ctx context.Context, con *console) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	log, journal, err := demoLog(con, dir)
+	log, journal, err := demoLog(dir)
 	if err != nil {
 		return err
 	}
@@ -75,8 +75,8 @@ func (c *demoCmd) agent(b *branch.Branch, dir string, log *slog.Logger) (*agentP
 }
 
 // demoLog keeps the agent's log in the demo's folder, so that the terminal
-// stays readable; warnings and worse are shown as well.
-func demoLog(con *console, dir string) (*slog.Logger, io.Closer, error) {
+// stays readable.
+func demoLog(dir string) (*slog.Logger, io.Closer, error) {
 	f, err := os.Create(filepath.Join(dir, "pilotlight.log"))
 	if err != nil {
 		return nil, nil, err

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
-	"os"
 	"time"
 
 	"pilotlight/drivers"
@@ -155,7 +154,7 @@ func (c *discoverCmd) Run(ctx context.Context, con *console) error {
 		return err
 	}
 	if sweep == nil && len(list) == 0 {
-		fmt.Fprintln(os.Stderr, "no phones: is there a switch or a phone in the configuration?")
+		fmt.Fprintln(con.err, "no phones: is there a switch or a phone in the configuration?")
 	}
 	return sweep
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,9 @@ import (
 )
 
 const goodPage = `<?xml version="1.0" encoding="utf-8"?><DeviceInformation><HostName>%s</HostName><phoneDN>1001</phoneDN><modelNumber>CP-8841</modelNumber></DeviceInformation>`
+
+// elsewhere is where one phone sends whoever asks it; nobody may go there.
+var elsewhere string
 
 // hostile phones: what each does with any request, and what the board says of it.
 var hostile = []struct {
@@ -39,7 +43,7 @@ var hostile = []struct {
 		fmt.Fprint(w, `<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]><DeviceInformation><HostName>&b;</HostName></DeviceInformation>`)
 	}},
 	{"SEP0000000000A4", "", func(w http.ResponseWriter, r *http.Request) { // a redirect to another host
-		http.Redirect(w, r, "http://127.0.0.99:1/elsewhere", http.StatusFound)
+		http.Redirect(w, r, "http://"+elsewhere+"/DeviceInformationX", http.StatusFound)
 	}},
 	{"SEP0000000000A5", "", func(w http.ResponseWriter, r *http.Request) { // nothing, for ever
 		<-r.Context().Done()
@@ -56,11 +60,34 @@ var hostile = []struct {
 	{"SEP0000000000A7", "", func(w http.ResponseWriter, r *http.Request) { // rubbish
 		w.Write([]byte{0x16, 0x03, 0x01, 0, 0xff, '<', '<', '<'})
 	}},
+	{"SEP0000000000A8", "", func(w http.ResponseWriter, r *http.Request) { // a name of 3,000 letters with a line break and a tag in it
+		name := "CP-8841\r\n&lt;script&gt;alert(1)&lt;/script&gt;" + strings.Repeat("X", 3000)
+		fmt.Fprintf(w, strings.Replace(goodPage, "CP-8841", name, 1), "SEP0000000000A8")
+	}},
 }
+
+// readable are those of which something may be believed.
+var readable = []string{"SEP0000000000A6", "SEP0000000000A8"}
 
 // A phone that misbehaves costs one logged line and is marked so; the agent
 // neither grows nor stops, and a good phone beside it is seen.
 func TestHostilePhones(t *testing.T) {
+	trap, err := net.Listen("tcp", "127.0.0.99:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer trap.Close()
+	elsewhere = trap.Addr().String()
+	go func() {
+		for {
+			c, err := trap.Accept()
+			if err != nil {
+				return
+			}
+			t.Error("the agent followed a redirect to another host")
+			c.Close()
+		}
+	}()
 	var y strings.Builder
 	y.WriteString("branch: {id: a, domain: example.com}\ndata_dir: @DATA@\npanel: {listen: \"@PANEL@\"}\nsip: {listen: [\"udp:@SIP@\"]}\npoll: {web: 1s, sip: 1s, snmp: 1s}\nphones:\n")
 	serve := func(i int, name string, h http.HandlerFunc) {
@@ -94,10 +121,10 @@ func TestHostilePhones(t *testing.T) {
 		phones := a.Phones()
 		for _, h := range hostile {
 			p := phones[h.name]
-			if h.name == "SEP0000000000A6" { // whatever its charset, it may be read
+			if slices.Contains(readable, h.name) {
 				continue
 			}
-			if p.State == "idle" || p.State == "in-use" || p.Diagnosis == "" || strings.HasPrefix(p.Diagnosis, "not seen") {
+			if p.State == "idle" || p.State == "in-use" || !strings.Contains(p.Diagnosis, h.says) {
 				return false
 			}
 		}
@@ -118,9 +145,15 @@ func TestHostilePhones(t *testing.T) {
 				lines++
 			}
 		}
-		if lines > 2 || lines == 0 && h.name != "SEP0000000000A6" {
+		if lines > 2 || lines == 0 && !slices.Contains(readable, h.name) {
 			t.Errorf("%s: %d lines at WARN or worse, want one or two", h.name, lines)
 		}
+	}
+	if model := a.Phones()["SEP0000000000A8"].Model; len(model) > 1024 || strings.ContainsAny(model, "\r\n") {
+		t.Errorf("a model of %d letters: %q", len(model), model[:40])
+	}
+	if state := a.Phones()[good].State; state != "idle" {
+		t.Errorf("the good phone is %s after all this", state)
 	}
 }
 

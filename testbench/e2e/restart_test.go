@@ -136,7 +136,7 @@ func TestLastKnownAfterKill(t *testing.T) {
 	})
 }
 
-// A store of a newer version is refused in words, and left alone.
+// One store, one agent: the second is told who is in its way.
 func TestASecondAgentOnOneStoreIsRefused(t *testing.T) {
 	a := product.Start(t, product.Options{YAML: alone})
 	second := strings.NewReplacer("@DATA@", filepath.Join(filepath.Dir(a.Config), "data"), "@PANEL@", fmt.Sprint("127.0.0.1:", product.FreePort(t)),

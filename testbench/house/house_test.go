@@ -22,6 +22,7 @@ const (
 	module   = "pilotlight"
 	root     = "../.."
 	maxLines = 500
+	maxFunc  = 80
 )
 
 // mayImport says, for each room, which rooms it may look into.
@@ -35,8 +36,7 @@ var mayImport = map[string][]string{
 
 // exceptions to mayImport, each with its reason.
 var exceptions = map[string][]string{
-	"cmd/pilotlight":  {"testbench/branch"},                           // demo runs the simulated branch in process
-	"testbench/fleet": {"agent", "agent/presence", "drivers/central"}, // a fleet in one process runs the product's own lanes
+	"cmd/pilotlight": {"testbench/branch"}, // demo runs the simulated branch in process
 }
 
 func TestRoomsLookOnlyWhereTheyMay(t *testing.T) {
@@ -47,7 +47,10 @@ func TestRoomsLookOnlyWhereTheyMay(t *testing.T) {
 			if !slices.Contains(mayImport[room], to) && !slices.Contains(exceptions[p.name], imp) {
 				t.Errorf("%s may not import %s", p.name, imp)
 			}
-			if isDriver(p.name) && isDriver(imp) && driverOf(p.name) != driverOf(imp) {
+			if p.name == "agent" {
+				t.Errorf("agent imports nothing of ours, and not %s", imp)
+			}
+			if strings.HasPrefix(p.name, "drivers/") && isDriver(imp) && driverOf(p.name) != driverOf(imp) {
 				t.Errorf("driver %s may not import driver %s: what they share is in drivers/internal", p.name, imp)
 			}
 		}
@@ -92,6 +95,27 @@ func TestFilesStayShort(t *testing.T) {
 		}
 		if n := bytes.Count(text, []byte("\n")); n > maxLines {
 			t.Errorf("%s has %d lines, more than %d: is it still one thing?", file, n, maxLines)
+		}
+	}
+}
+
+// A function that does not fit a screen does more than one thing.
+func TestFunctionsFitAScreen(t *testing.T) {
+	for _, file := range goFiles(t) {
+		if strings.HasSuffix(file, "_test.go") {
+			continue // a table may be long
+		}
+		fset := token.NewFileSet()
+		f, err := parser.ParseFile(fset, file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range f.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok {
+				if n := fset.Position(fn.End()).Line - fset.Position(fn.Pos()).Line; n > maxFunc {
+					t.Errorf("%s: %s has %d lines, more than %d", fset.Position(fn.Pos()), fn.Name.Name, n, maxFunc)
+				}
+			}
 		}
 	}
 }
