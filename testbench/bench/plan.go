@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+	"time"
+)
+
+// plan is what is measured, and for how long.
+type plan struct {
+	Agent, Branch string // binaries
+	Polls         polls
+
+	Sizes   []int // phones of the branches under the usual load
+	Viewers int
+	Settle  time.Duration // before the first look at memory
+	Window  time.Duration // of CPU at the usual load
+	Changes float64       // a second while latency is measured
+	Latency time.Duration
+
+	Wear wear
+	Demo int // phones
+}
+
+// polls are an agent's intervals.
+type polls struct{ SIP, Web, SNMP string }
+
+// The contract's rated load changes 0.83 times a second: six calls an hour and phone.
+const changesPerSecond = 0.83
+
+var defaultPolls = polls{SIP: "30s", Web: "60s", SNMP: "60s"}
+
+var usual = plan{
+	Polls: defaultPolls, Sizes: []int{500, 1000}, Viewers: 50,
+	Settle: 30 * time.Second, Window: time.Minute, Changes: 20, Latency: 40 * time.Second,
+	Wear: wear{Phones: 500, Speed: 60, Length: 100 * time.Second, Dials: []time.Duration{time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second}},
+	Demo: 24,
+}
+
+var whole = func() plan {
+	p := usual
+	p.Settle, p.Window, p.Latency = 2*time.Minute, 5*time.Minute, 2*time.Minute
+	p.Wear.Length = workingDay / time.Duration(p.Wear.Speed)
+	return p
+}()
+
+var shortest = plan{
+	Polls: polls{"5s", "5s", "5s"}, Sizes: []int{40}, Viewers: 5,
+	Settle: time.Second, Window: 4 * time.Second, Changes: 20, Latency: 6 * time.Second,
+	Wear: wear{Phones: 120, Speed: 60, Length: 5 * time.Second, Dials: []time.Duration{10 * time.Second}},
+	Demo: 6,
+}
+
+func (p plan) run(ctx context.Context) (*report, error) {
+	r, err := newReport(ctx, p.Agent)
+	if err != nil {
+		return nil, err
+	}
+	size, err := os.Stat(p.Agent)
+	if err != nil {
+		return nil, err
+	}
+	r.add("build", "size of the binary", float64(size.Size())/1e6, "MB", 28)
+	for _, phones := range p.Sizes {
+		log.Printf("%d phones: memory, CPU, latency", phones)
+		if err := p.load(ctx, r, phones); err != nil {
+			return nil, fmt.Errorf("%d phones: %w", phones, err)
+		}
+	}
+	log.Printf("wear: %d phones, time %v times as fast, %v", p.Wear.Phones, p.Wear.Speed, p.Wear.Length)
+	if err := p.wearOut(ctx, r); err != nil {
+		return nil, fmt.Errorf("wear: %w", err)
+	}
+	log.Printf("demo")
+	if err := p.demo(ctx, r); err != nil {
+		return nil, fmt.Errorf("demo: %w", err)
+	}
+	r.finish()
+	return r, nil
+}
