@@ -17,7 +17,8 @@ const (
 	maxViewers    = 200
 	heartbeat     = 15 * time.Second
 	eventDeadline = 10 * time.Second // to take one write
-	eventBatch    = 64               // events in one write
+	eventBatch    = 16               // events in one write
+	eventKept     = 8 << 10          // bytes of buffer that an idle viewer keeps: there may be many
 	eventRetry    = 2 * time.Second  // after which a browser comes back
 )
 
@@ -108,6 +109,9 @@ func (v *viewer) run(d *door, r *http.Request) {
 		if more {
 			continue
 		}
+		if v.buf.Cap() > eventKept {
+			v.buf = bytes.Buffer{} // the first picture was large; the rest is small
+		}
 		select {
 		case <-snap.changed:
 		case <-beat.C:
@@ -174,8 +178,5 @@ func (v *viewer) flush() error {
 		return err
 	}
 	v.buf.Reset()
-	if v.buf.Cap() > 64<<10 {
-		v.buf = bytes.Buffer{} // the first picture was large; the rest is small
-	}
 	return v.ctl.Flush()
 }

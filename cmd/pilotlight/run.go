@@ -100,6 +100,7 @@ func openLedger(cfg fileConfig, log *slog.Logger) (*ledger.Ledger, error) {
 // run works until ctx is done. The sockets outlive the drivers, and the heart
 // outlives both, so that each can close up: what others stand on ends last.
 func (a *agentProcess) run(ctx context.Context, up func()) error {
+	frugal()
 	beat, still := context.WithCancel(context.WithoutCancel(ctx))
 	defer still()
 	gone := make(chan error, 1)
