@@ -2,6 +2,9 @@ package e2e
 
 import (
 	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"go.etcd.io/bbolt"
 
 	"pilotlight/testbench/product"
 )
@@ -145,6 +150,33 @@ func TestASecondAgentOnOneStoreIsRefused(t *testing.T) {
 	_, errs := product.RunCLI(t, product.Binary(t), 1, "", "run", "--config", filepath.Join(dir, "c.yaml"))
 	if !strings.Contains(errs, "pilotlight.db") || !strings.Contains(errs, "another") {
 		t.Error(errs)
+	}
+}
+
+// A store that a newer version wrote is refused in words, and left alone.
+func TestAStoreOfANewerVersionIsRefused(t *testing.T) {
+	a := product.Start(t, product.Options{YAML: alone})
+	a.Stop()
+	store := filepath.Join(filepath.Dir(a.Config), "data", "pilotlight.db")
+	db, err := bbolt.Open(store, 0, &bbolt.Options{NoFreelistSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		return tx.Bucket([]byte("meta")).Put([]byte("schema"), binary.BigEndian.AppendUint64(nil, 999))
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if errs := a.CLI(1, "run", "--config", a.Config); !strings.Contains(errs, "newer") || !strings.Contains(errs, "pilotlight.db") {
+		t.Error(errs)
+	}
+	if after, err := os.ReadFile(store); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the newer store was changed: %v", err)
 	}
 }
 
