@@ -138,8 +138,10 @@ func (l *lldp) neighbour(at remote, r snmp.Row) neighbour {
 		n.mac = lldpMAC(r)
 	}
 	n.addr = l.addresses[at]
-	if subtype, _ := r.Cell(snmp.LldpRemChassisSubtype).Uint(); subtype == 5 && !n.addr.Is4() {
-		if a, ok := r.Cell(snmp.LldpRemChassis).Address(); ok {
+	// An address that is the chassis id is the neighbour's own; as a management
+	// address many a one tells another's (or, recorded, what stands in for it).
+	if subtype, _ := r.Cell(snmp.LldpRemChassisSubtype).Uint(); subtype == 5 {
+		if a, ok := r.Cell(snmp.LldpRemChassis).Address(); ok && (a.Is4() || !n.addr.Is4()) {
 			n.addr = a
 		}
 	}
