@@ -8,10 +8,12 @@ package supervise
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -63,7 +65,10 @@ func (s *Supervisor) keep(ctx context.Context, t Task) {
 			return
 		}
 		if err == nil {
-			err = fmt.Errorf("returned without being told to")
+			err = errors.New("returned without being told to")
+		}
+		if p, ok := errors.AsType[*Panic](err); ok {
+			s.log.Error("driver panicked", "driver", t.Name, "err", err, "stack", string(p.Stack))
 		}
 		down := agent.IsPermanent(err)
 		s.note(Status{t.Name, err, time.Now(), n, down})
@@ -84,12 +89,24 @@ func (s *Supervisor) keep(ctx context.Context, t Task) {
 	}
 }
 
-// Guard runs f and makes an error of a panic. Goroutines that a driver starts
+// A Panic is the error that Guard makes of one. Its text is one line, since
+// everybody who may see the panel sees it; the stack is for the log alone.
+type Panic struct {
+	Value any
+	Stack []byte
+}
+
+func (p *Panic) Error() string {
+	first, _, _ := strings.Cut(fmt.Sprint(p.Value), "\n")
+	return fmt.Sprintf("panic: %.200s", first)
+}
+
+// Guard runs f and makes a [Panic] of a panic. Goroutines that a driver starts
 // begin with it, so that none of them takes the agent down.
 func Guard(f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+			err = &Panic{v, debug.Stack()}
 		}
 	}()
 	return f()

@@ -1,9 +1,12 @@
 package supervise_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,4 +43,24 @@ func TestADriverIsKeptRunning(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Everybody who may see the panel sees the error; the stack is for the log.
+func TestTheStackOfAPanicIsLoggedOnceAndShownToNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		ctx, stop := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer stop()
+		s := supervise.New(slog.New(slog.NewTextHandler(&log, nil)))
+		s.Run(ctx, supervise.Task{Name: "d", Driver: driver(func(context.Context) error {
+			err := supervise.Guard(func() error { panic("index out of range\nof what a wire said") })
+			return fmt.Errorf("a goroutine of d: %w", err)
+		})})
+		if st := s.Status("d"); st.Err == nil || st.Err.Error() != "a goroutine of d: panic: index out of range" {
+			t.Errorf("shown: %v", st.Err)
+		}
+		if n := strings.Count(log.String(), "stack="); n != 1 || !strings.Contains(log.String(), "supervise_test.go") {
+			t.Errorf("the stack is in the log %d times:\n%s", n, log.String())
+		}
+	})
 }
