@@ -74,7 +74,7 @@ func checkPublication(p presence.Publication) error {
 		return bad("says something for no time")
 	}
 	if s := p.Said; s != nil {
-		if _, ok := presence.ParseAvailability(string(s.Availability)); !ok && s.Availability != "" {
+		if _, ok := presence.ParseAvailability(string(s.Availability)); !ok {
 			return bad(fmt.Sprintf("availability %.40q", s.Availability))
 		}
 		if len(s.Note) > maxText {

@@ -91,6 +91,8 @@ func TestWhatIsNoPublicationIsRefused(t *testing.T) {
 		"time in the past":     {Of: alice, Expires: -1, Said: &presence.Said{Availability: presence.Busy}},
 		"manual with a tag":    {Of: alice, Manual: true, IfMatch: "x", Expires: time.Hour, Said: &presence.Said{Availability: presence.Busy}},
 		"unknown word":         {Of: alice, Expires: time.Hour, Said: &presence.Said{Availability: "on fire"}},
+		"no word":              {Of: alice, Expires: time.Hour, Said: &presence.Said{Note: "at lunch"}},
+		"no word by herself":   {Of: alice, Manual: true, Expires: time.Hour, Said: &presence.Said{}},
 		"a note of a megabyte": {Of: alice, Expires: time.Hour, Said: &presence.Said{Availability: presence.Busy, Note: strings.Repeat("x", 1<<20)}},
 	}
 	for name, p := range bad {
