@@ -1,18 +1,25 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
+	"pilotlight/agent/ledger"
 	"pilotlight/agent/presence"
 )
 
 // A Lane hands one uplink what its far side has not acknowledged yet. It opens
-// its feed at the first Next; after Close, the next Next begins anew from the
+// its feed at Open or the first Next; after Close, that begins anew from the
 // cursors on disk.
+//
+// Who is gone is handed out, too ([ledger.Gone]), so that the far side can
+// forget as well; acknowledged, the lane keeps nothing of it. Who went while
+// nobody followed is told of at the next Open: a cursor without a presentity.
 //
 // A document that was handed out is in flight until Ack or Return: meanwhile its
 // presentity is not handed out again, not even a newer revision, so that an
@@ -40,12 +47,23 @@ type place struct {
 	flying bool
 }
 
+// forgetTime bounds the wait for a disk that does not write: what was to be
+// deleted is gone for all who read the drawer, and the store tries on.
+const forgetTime = 2 * time.Second
+
 // NewLane makes the lane of one uplink. Its cursors lie in the drawer
 // "cursors" under the uplink's name.
 func NewLane[F Feed, D Drawer](name string, store Store[F, D], sel presence.Selector) *Lane {
 	l := &Lane{prefix: name + "/", sel: sel, cursors: store.Drawer("cursors")}
 	l.follow = func(ctx context.Context, sel presence.Selector) (Feed, error) { return store.Follow(ctx, sel) }
 	return l
+}
+
+// Open follows, and takes over the present state.
+func (l *Lane) Open(ctx context.Context) error {
+	l.reading.Lock()
+	defer l.reading.Unlock()
+	return l.open(ctx)
 }
 
 // Next waits for documents to hand over, the newest change first, at most max.
@@ -73,10 +91,8 @@ func (l *Lane) open(ctx context.Context) error {
 	}
 	places := map[presence.Presentity]*place{}
 	err := l.cursors.Each(l.prefix, func(key string, value []byte) error {
-		rev, err := presence.ParseRev(string(value))
-		if err != nil {
-			return nil // a cursor that can't be read is one not written: the document goes again
-		}
+		// A cursor that can't be read is the zero revision: the document goes again.
+		rev, _ := presence.ParseRev(string(value))
 		places[presence.Presentity(key[len(l.prefix):])] = &place{acked: rev}
 		return nil
 	})
@@ -88,9 +104,27 @@ func (l *Lane) open(ctx context.Context) error {
 		return fmt.Errorf("lane %s: %w", l.prefix, err)
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.feed, l.places, l.due = feed, places, map[presence.Presentity]*place{}
+	l.mu.Unlock()
+	l.drain()
+	l.miss()
 	return nil
+}
+
+// miss makes due as gone whom the far side has and the present state lacks. The
+// revision of that last word is the one that the far side has.
+func (l *Lane) miss() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for of, p := range l.places {
+		if p.latest.Of != "" {
+			continue
+		}
+		p.latest = presence.Document{Of: of, Availability: presence.Unknown, Freshness: presence.NeverSeen,
+			Rev: cmp.Or(p.acked, presence.Rev{Seq: 1})}
+		p.acked = presence.Rev{}
+		l.settle(p)
+	}
 }
 
 // drain takes over what the feed holds; the caller holds reading.
@@ -149,9 +183,6 @@ func (l *Lane) note(doc presence.Document) {
 // settle puts p among what is due, or takes it away.
 func (l *Lane) settle(p *place) {
 	of := p.latest.Of
-	if of == "" {
-		return // a cursor whose presentity has not been seen since the start
-	}
 	if p.flying || p.latest.Rev.Compare(p.acked) <= 0 {
 		delete(l.due, of)
 		return
@@ -177,28 +208,49 @@ func (l *Lane) take(max int) []presence.Document {
 	return docs
 }
 
-// Ack marks docs kept by the far side, at the revisions given.
+// Ack marks docs kept by the far side, at the revisions given. Of who is gone
+// nothing is kept.
 func (l *Lane) Ack(ctx context.Context, docs ...presence.Document) error {
 	for _, d := range docs {
-		l.mu.Lock()
-		p := l.places[d.Of]
-		news := p != nil && d.Rev.Compare(p.acked) > 0
-		if p != nil {
-			p.flying = false
-			if news {
-				p.acked = d.Rev
+		news, over := l.acked(d)
+		switch {
+		case over:
+			l.forget(ctx, d.Of)
+		case news:
+			if err := l.cursors.PutSoft(ctx, l.prefix+string(d.Of), []byte(d.Rev.String())); err != nil {
+				return fmt.Errorf("lane %s: cursor of %s: %w", l.prefix, d.Of, err)
 			}
-			l.settle(p)
-		}
-		l.mu.Unlock()
-		if !news {
-			continue
-		}
-		if err := l.cursors.PutSoft(ctx, l.prefix+string(d.Of), []byte(d.Rev.String())); err != nil {
-			return fmt.Errorf("lane %s: cursor of %s: %w", l.prefix, d.Of, err)
 		}
 	}
 	return nil
+}
+
+// acked takes note of an acknowledgement: whether it is news, and whether it was
+// the last of its presentity.
+func (l *Lane) acked(d presence.Document) (news, over bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.places[d.Of]
+	if p == nil {
+		return false, false
+	}
+	p.flying = false
+	if news = d.Rev.Compare(p.acked) > 0; news {
+		p.acked = d.Rev
+	}
+	l.settle(p)
+	if over = ledger.Gone(p.latest) && p.latest.Rev == d.Rev; over {
+		delete(l.places, d.Of)
+	}
+	return news, over
+}
+
+// forget deletes a cursor. One that stays all the same is a presentity that is
+// told as gone once more.
+func (l *Lane) forget(ctx context.Context, of presence.Presentity) {
+	ctx, cancel := context.WithTimeout(ctx, forgetTime)
+	defer cancel()
+	_ = l.cursors.Delete(ctx, l.prefix+string(of))
 }
 
 // Return gives back what could not be handed over: it is due again, at its
@@ -225,6 +277,17 @@ func (l *Lane) Again(of presence.Presentity) {
 	}
 }
 
+// Latest is the latest document of a presentity; one without a kind where nobody
+// knows it. Before Open nobody is known.
+func (l *Lane) Latest(of presence.Presentity) presence.Document {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p := l.places[of]; p != nil {
+		return p.latest
+	}
+	return presence.Document{Of: of}
+}
+
 // Pending counts the presentities whose latest document is not acknowledged,
 // those in flight included.
 func (l *Lane) Pending() int {
@@ -239,7 +302,7 @@ func (l *Lane) Pending() int {
 	defer l.mu.Unlock()
 	n := 0
 	for _, p := range l.places {
-		if p.latest.Of != "" && p.latest.Rev.Compare(p.acked) > 0 {
+		if p.latest.Rev.Compare(p.acked) > 0 {
 			n++
 		}
 	}

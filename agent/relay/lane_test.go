@@ -63,13 +63,27 @@ func (s *fakeStore) PutSoft(_ context.Context, key string, value []byte) error {
 	return nil
 }
 
+func (s *fakeStore) Delete(_ context.Context, key string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.cursors, key)
+	return nil
+}
+
 // change makes a new revision of one presentity.
-func (s *fakeStore) change(user string) presence.Document {
+func (s *fakeStore) change(user string) presence.Document { return s.tell(user, presence.KindPerson) }
+
+// leave makes it gone.
+func (s *fakeStore) leave(user string) presence.Document { return s.tell(user, "") }
+
+func (s *fakeStore) tell(user string, kind presence.Kind) presence.Document {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.seq++
-	d := presence.Document{Of: presence.At(user, "example.com"), Rev: presence.Rev{Epoch: 1, Seq: s.seq}}
-	s.now[d.Of] = d
+	d := presence.Document{Of: presence.At(user, "example.com"), Kind: kind, Rev: presence.Rev{Epoch: 1, Seq: s.seq}}
+	if s.now[d.Of] = d; kind == "" {
+		delete(s.now, d.Of)
+	}
 	for _, f := range s.feeds {
 		f.offer(d)
 	}
@@ -147,10 +161,10 @@ func opened(t interface{ Fatal(...any) }, s *fakeStore) *Lane {
 	return l
 }
 
-// TestAfterQuietTheFarSideHasTheLatest: whatever the order of changes,
-// acknowledgements, returns and restarts, the far side ends with the latest of
-// each presentity, never sees one run backwards, and the lane holds no more than
-// one place a presentity.
+// TestAfterQuietTheFarSideHasTheLatest: whatever the order of changes, comings
+// and goings, acknowledgements, returns and restarts, the far side ends with the
+// latest of each presentity and with nobody who is gone, never sees one run
+// backwards, and the lane holds one place and one cursor for each that is there.
 func TestAfterQuietTheFarSideHasTheLatest(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := newStore()
@@ -161,7 +175,9 @@ func TestAfterQuietTheFarSideHasTheLatest(t *testing.T) {
 			if d.Rev.Compare(far[d.Of]) < 0 {
 				t.Fatalf("%s went back from %s to %s", d.Of, far[d.Of], d.Rev)
 			}
-			far[d.Of] = d.Rev
+			if far[d.Of] = d.Rev; d.Kind == "" {
+				delete(far, d.Of)
+			}
 		}
 		ack := func(i int) {
 			keep(flying[i])
@@ -170,8 +186,10 @@ func TestAfterQuietTheFarSideHasTheLatest(t *testing.T) {
 			}
 			flying = append(flying[:i], flying[i+1:]...)
 		}
+		user := rapid.SampledFrom([]string{"a", "b", "c", "d", "e"})
 		t.Repeat(map[string]func(*rapid.T){
-			"change": func(t *rapid.T) { s.change(rapid.SampledFrom([]string{"a", "b", "c", "d", "e"}).Draw(t, "user")) },
+			"change": func(t *rapid.T) { s.change(user.Draw(t, "user")) },
+			"leave":  func(t *rapid.T) { s.leave(user.Draw(t, "user")) },
 			"next": func(t *rapid.T) {
 				docs := due(t, l, rapid.IntRange(1, 4).Draw(t, "max"))
 				for i, d := range docs {
@@ -225,6 +243,9 @@ func TestAfterQuietTheFarSideHasTheLatest(t *testing.T) {
 			if far[of] != d.Rev {
 				t.Fatalf("%s: far side has %s, here it is %s", of, far[of], d.Rev)
 			}
+		}
+		if n := len(s.now); len(far) != n || len(l.places) != n || len(s.cursors) != n {
+			t.Fatalf("%d are there: far side has %d, the lane %d places and %d cursors", n, len(far), len(l.places), len(s.cursors))
 		}
 	})
 }
@@ -290,14 +311,91 @@ func TestARestartGoesOnWhereItWas(t *testing.T) {
 	if err := l.Ack(t.Context(), a); err != nil {
 		t.Fatal(err)
 	}
-	s.cursors["hq/sip:gone@example.com"] = []byte("1.1")
-	s.cursors["hq/sip:torn@example.com"] = []byte("1.")
 	l.Close()
 	l = opened(t, s)
 	docs := due(t, l, 9)
 	if len(docs) != 1 || docs[0].Of.User() != "b" {
 		t.Errorf("handed out %v", docs)
 	}
+}
+
+// TestWhoWentWhileNobodyFollowedIsToldAsGone, once, also where the cursor is torn
+// or the lane has another selection now.
+func TestWhoWentWhileNobodyFollowedIsToldAsGone(t *testing.T) {
+	s := newStore()
+	s.cursors["hq/sip:gone@example.com"] = []byte("1.1")
+	s.cursors["hq/sip:torn@example.com"] = []byte("1.")
+	s.cursors["other/sip:x@example.com"] = []byte("9.9")
+	for round := range 2 {
+		l := opened(t, s)
+		docs := due(t, l, 9)
+		if want := 2 * (1 - round); len(docs) != want || l.Pending() != want {
+			t.Fatalf("round %d: handed out %v, %d pending", round, docs, l.Pending())
+		}
+		for _, d := range docs {
+			if d.Kind != "" || l.Latest(d.Of).Kind != "" {
+				t.Errorf("told as %+v", d)
+			}
+		}
+		if err := l.Ack(t.Context(), docs...); err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
+	}
+	if len(s.cursors) != 1 {
+		t.Errorf("cursors left: %q", s.cursors)
+	}
+}
+
+// TestWhoComesBackWhileTheGoingIsInFlightIsHandedOut, and keeps its cursor.
+func TestWhoComesBackWhileTheGoingIsInFlightIsHandedOut(t *testing.T) {
+	s := newStore()
+	l := opened(t, s)
+	s.change("a")
+	_ = l.Ack(t.Context(), due(t, l, 9)...)
+	s.leave("a")
+	gone := due(t, l, 9)
+	back := s.change("a")
+	if docs := due(t, l, 9); len(docs) != 0 {
+		t.Errorf("handed out while in flight: %v", docs)
+	}
+	_ = l.Ack(t.Context(), gone...)
+	docs := due(t, l, 9)
+	if len(docs) != 1 || docs[0].Rev != back.Rev || l.Latest(back.Of).Rev != back.Rev {
+		t.Fatalf("handed out %v", docs)
+	}
+	_ = l.Ack(t.Context(), docs...)
+	if got := string(s.cursors["hq/"+string(back.Of)]); got != back.Rev.String() {
+		t.Errorf("cursor %q", got)
+	}
+}
+
+// stuck is a store whose deletions never reach the disk.
+type stuck struct{ *fakeStore }
+
+func (s stuck) Drawer(string) stuck { return s }
+func (s stuck) Delete(ctx context.Context, _ string) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestADiskThatDoesNotWriteDoesNotStopTheLane.
+func TestADiskThatDoesNotWriteDoesNotStopTheLane(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore()
+		l := NewLane("hq", stuck{s}, nil)
+		if err := l.Open(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.leave("a")
+		docs, err := l.Next(t.Context(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Ack(t.Context(), docs...); err != nil || l.Pending() != 0 {
+			t.Errorf("%v, %d pending", err, l.Pending())
+		}
+	})
 }
 
 func TestTheLaneSelects(t *testing.T) {

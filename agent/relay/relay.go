@@ -20,7 +20,8 @@ import (
 )
 
 // Feed is what a lane reads: the latest document of each presentity that
-// changed. One goroutine at a time.
+// changed. It begins with the present state, all of it: TryNext gives that before
+// it first reports false. One goroutine at a time.
 type Feed interface {
 	Next(ctx context.Context) (presence.Document, error)
 	TryNext() (presence.Document, bool)
@@ -31,6 +32,7 @@ type Feed interface {
 type Drawer interface {
 	Each(prefix string, f func(key string, value []byte) error) error
 	PutSoft(ctx context.Context, key string, value []byte) error
+	Delete(ctx context.Context, key string) error
 }
 
 // Store is what a lane needs of the ledger.
