@@ -123,7 +123,7 @@ func (l *Ledger) endFeeds() {
 	for f := range l.feeds {
 		f.end()
 	}
-	for f := range l.boards {
+	for f := range l.deviceFeeds {
 		f.end()
 	}
 }

@@ -36,7 +36,7 @@ func (l *Ledger) FollowDevices(ctx context.Context) (*Feed[presence.Device], err
 	f := newFeed(deviceKey, nil)
 	err := l.do(ctx, func(now time.Time) {
 		l.settle(now)
-		l.boards[f] = struct{}{}
+		l.deviceFeeds[f] = struct{}{}
 		for _, name := range sortedKeys(l.devices) {
 			if d := l.devices[name]; d.known {
 				f.offer(d.now)

@@ -73,9 +73,9 @@ type Ledger struct {
 
 	*state
 	*keeper
-	mirror mirror
-	feeds  map[*Feed[presence.Document]]struct{}
-	boards map[*Feed[presence.Device]]struct{}
+	mirror      mirror
+	feeds       map[*Feed[presence.Document]]struct{}
+	deviceFeeds map[*Feed[presence.Device]]struct{}
 }
 
 // Open opens the store, or makes one, and loads the last known state: what is
@@ -103,10 +103,10 @@ func newLedger(cfg Config, disk disk) *Ledger {
 	l := &Ledger{
 		cfg: cfg, log: cfg.Log, id: disk.ID(), epoch: disk.Epoch(), opened: now,
 		ops: make(chan func()), stopped: make(chan struct{}),
-		state:  newState(cfg.Domain),
-		keeper: newKeeper(disk, cfg),
-		feeds:  map[*Feed[presence.Document]]struct{}{},
-		boards: map[*Feed[presence.Device]]struct{}{},
+		state:       newState(cfg.Domain),
+		keeper:      newKeeper(disk, cfg),
+		feeds:       map[*Feed[presence.Document]]struct{}{},
+		deviceFeeds: map[*Feed[presence.Device]]struct{}{},
 	}
 	l.mirror.drawers = map[string]map[string][]byte{}
 	return l

@@ -178,7 +178,7 @@ func (l *Ledger) expire(now time.Time, e *entity) {
 func expiry(said []standing) time.Time {
 	var at time.Time
 	for _, s := range said {
-		at = sooner(at, s.Expires)
+		at = presence.Earlier(at, s.Expires)
 	}
 	return at
 }

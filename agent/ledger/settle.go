@@ -52,7 +52,7 @@ func (l *Ledger) settleDevice(now time.Time, d *device) {
 		return
 	}
 	is, ages := presence.Fuse(l.deviceInput(d), now)
-	l.alarms.set(&d.alarm, sooner(ages, l.pruneAt(d.seen)))
+	l.alarms.set(&d.alarm, presence.Earlier(ages, l.pruneAt(d.seen)))
 	if d.since.word != string(is.State) {
 		l.turned(now, d, is)
 	}
@@ -63,7 +63,7 @@ func (l *Ledger) settleDevice(now time.Time, d *device) {
 	}
 	is.Rev = l.rev()
 	d.now, d.known = is, true
-	offerAll(l.boards, is)
+	offerAll(l.deviceFeeds, is)
 }
 
 func (l *Ledger) deviceInput(d *device) presence.DeviceInput {
@@ -127,7 +127,7 @@ func (l *Ledger) forget(now time.Time, d *device) {
 	}
 	l.put(now, store.Since, sinceDevice+d.name, nil)
 	if d.known {
-		offerAll(l.boards, presence.Device{Name: d.name, Freshness: presence.NeverSeen, Rev: l.rev()})
+		offerAll(l.deviceFeeds, presence.Device{Name: d.name, Freshness: presence.NeverSeen, Rev: l.rev()})
 	}
 	l.log.Info("device forgotten", "device", d.name)
 }
@@ -154,7 +154,7 @@ func (l *Ledger) settleEntity(now time.Time, of presence.Presentity) {
 		}
 	}
 	doc, ages := presence.Compose(l.documentInput(of, kind), now)
-	l.alarms.set(&e.alarm, sooner(sooner(ages, l.pruneAt(e.seen)), expiry(e.said)))
+	l.alarms.set(&e.alarm, presence.Earlier(presence.Earlier(ages, l.pruneAt(e.seen)), expiry(e.said)))
 	if e.since.word != string(doc.Availability) {
 		e.since = sinceRecord{string(doc.Availability), now}
 		l.put(now, store.Since, sincePresentity+string(of), e.since)
@@ -276,7 +276,7 @@ func (l *Ledger) forgetAt(h held) time.Time {
 func (l *Ledger) pruneAt(seen []held) time.Time {
 	var at time.Time
 	for _, h := range seen {
-		at = sooner(at, l.forgetAt(h))
+		at = presence.Earlier(at, l.forgetAt(h))
 	}
 	return at
 }

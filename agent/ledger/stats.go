@@ -1,9 +1,6 @@
 package ledger
 
-import (
-	"maps"
-	"time"
-)
+import "maps"
 
 // Stats is what the ledger holds and did since Open.
 type Stats struct {
@@ -43,7 +40,7 @@ func (l *Ledger) count() {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.report.Devices, l.report.Presentities, l.report.Feeds = len(l.devices), l.shown, len(l.feeds)+len(l.boards)
+	l.report.Devices, l.report.Presentities, l.report.Feeds = len(l.devices), l.shown, len(l.feeds)+len(l.deviceFeeds)
 	l.report.Publications, l.report.Pending = l.standings, waits
 	if l.refusals != l.toldRefusals {
 		l.report.Refused = maps.Clone(l.refused)
@@ -65,12 +62,4 @@ func (l *Ledger) Stats() Stats {
 func (s *state) refuse(reason string) {
 	s.refused[reason]++
 	s.refusals++
-}
-
-// after is the earlier of two moments, of which zero is never.
-func sooner(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
 }

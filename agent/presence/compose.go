@@ -106,7 +106,7 @@ func (c *composer) words() []word {
 		if !s.Expires.IsZero() && !c.now.Before(s.Expires) {
 			continue
 		}
-		c.next = earlier(c.next, s.Expires)
+		c.next = Earlier(c.next, s.Expires)
 		words = append(words, saidWord(s))
 	}
 	for _, d := range c.in.Devices {

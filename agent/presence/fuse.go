@@ -39,9 +39,21 @@ func Fuse(in DeviceInput, now time.Time) (Device, time.Time) {
 }
 
 type fusion struct {
-	in  DeviceInput
-	now time.Time
-	own []Observation // newest first
+	in   DeviceInput
+	now  time.Time
+	own  []Observation // newest first
+	then bool          // judge as things were when last seen: nothing has grown old
+}
+
+// counts reports whether an observation is evidence for this judgement.
+func (f *fusion) counts(o Observation) bool { return f.then || o.LiveAt(f.now) }
+
+// vouched reports whether the device itself, or its port, is vouched for now.
+// That no call server knows of a call does not prove that the phone is there.
+func (f *fusion) vouched() bool {
+	return slices.ContainsFunc(f.own, func(o Observation) bool {
+		return o.LiveAt(f.now) && (o.Reach != nil || o.Port != nil || o.Registration != nil || o.Calls != nil)
+	})
 }
 
 // newestFirst orders observations so that equal sets are always read alike.
@@ -66,10 +78,11 @@ func sooner(next time.Time, o Observation, now time.Time) time.Time {
 	if o.TTL == Forever || !o.LiveAt(now) {
 		return next
 	}
-	return earlier(next, o.Seen.Add(o.TTL))
+	return Earlier(next, o.Seen.Add(o.TTL))
 }
 
-func earlier(a, b time.Time) time.Time {
+// Earlier is the earlier of two moments, of which zero is never.
+func Earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
 	}
@@ -105,14 +118,14 @@ func (f *fusion) describe(d *Device) {
 	}
 }
 
-// byAuthority orders the observations by who knows best what the device is:
-// live sources first, and of these the device itself. The order does not depend
+// byAuthority orders the observations by who knows best what the device is: the
+// device itself first, and then who is live. The order does not depend
 // on who spoke last, or two names for one model would take turns.
 func (f *fusion) byAuthority() []Observation {
 	return slices.SortedStableFunc(slices.Values(f.own), func(a, b Observation) int {
 		return cmp.Or(
-			b2i(b.LiveAt(f.now))-b2i(a.LiveAt(f.now)),
 			b2i(isItself(b.Source))-b2i(isItself(a.Source)),
+			b2i(b.LiveAt(f.now))-b2i(a.LiveAt(f.now)),
 			b2i(b.TTL != Forever)-b2i(a.TTL != Forever),
 			cmp.Compare(a.Source, b.Source),
 		)
@@ -166,10 +179,14 @@ func (f *fusion) judge(d *Device) {
 	calls := f.calls()
 	d.Lines = calls.lines
 	dark := f.dark(calls)
+	before := f.before(calls)
 	switch {
 	case dark.state != "":
 		d.State, d.Diagnosis, d.Freshness, d.AsOf = dark.state, dark.why, Live, dark.seen
 		d.Because = append(dark.because, calls.because...)
+	case before.state != "":
+		d.State, d.Diagnosis, d.Freshness, d.AsOf = before.state, before.why, LastKnown, before.seen
+		d.Because = append(before.because, calls.because...)
 	case calls.state != "" && calls.live:
 		d.State, d.Freshness, d.AsOf = calls.state, Live, calls.seen
 		d.Because = append(calls.because, dark.because...)
@@ -186,6 +203,22 @@ func (f *fusion) judge(d *Device) {
 	if d.Diagnosis == "" && d.State == StateUnknown {
 		d.Diagnosis = f.whyUnknown(d)
 	}
+}
+
+// before is how dark the device was when last seen, where nothing that is live
+// speaks of the device itself and no call is going on: what was dark stays so,
+// as last known, until somebody sees it again.
+func (f *fusion) before(calls verdict) darkness {
+	if f.vouched() || calls.live && calls.state != Idle {
+		return darkness{}
+	}
+	then := *f
+	then.then = true
+	was := then.dark(then.calls())
+	for i := range was.because {
+		was.because[i].Live = false
+	}
+	return was
 }
 
 // unseen dates a state that nothing decides.

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"pilotlight/agent/ledger"
 	"pilotlight/agent/presence"
 	"pilotlight/agent/relay"
 )
@@ -71,11 +72,11 @@ func (k *keeper) run(ctx context.Context, loaded func()) error {
 }
 
 func docItem(d presence.Document) *item {
-	return &item{kind: kindPresence, key: string(d.Of), own: d.Rev, doc: &d, gone: d.Kind == ""}
+	return &item{kind: kindPresence, key: string(d.Of), own: d.Rev, doc: &d, gone: ledger.Gone(d)}
 }
 
 func deviceItem(d presence.Device) *item {
-	return &item{kind: kindPhone, key: d.Name, own: d.Rev, device: &d, gone: d.State == ""}
+	return &item{kind: kindPhone, key: d.Name, own: d.Rev, device: &d, gone: ledger.GoneDevice(d)}
 }
 
 func drain[T any](f Feed[T], wrap func(T) *item) (all []*item) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"pilotlight/agent/ledger"
 	"pilotlight/agent/presence"
 	"pilotlight/agent/relay"
 )
@@ -203,7 +204,7 @@ func (s shaper) document(d *presence.Document) Document {
 		Capabilities: DocumentCapabilities{abilities(d.Capabilities.Abilities), d.Capabilities.VoiceMessages},
 		Devices:      make([]DocumentDevice, len(d.Devices)),
 		Because:      s.because(d.Because),
-		Gone:         d.Kind == "",
+		Gone:         ledger.Gone(*d),
 	}
 	for i, v := range d.Devices {
 		lines := make([]DocumentLine, len(v.Lines))
@@ -220,7 +221,7 @@ func lineState(l presence.Line) string { return string(cmp.Or(l.State, presence.
 func (s shaper) phone(d *presence.Device) Phone {
 	id := d.Identity
 	out := Phone{
-		Name: d.Name, State: cmp.Or(string(d.State), string(presence.StateUnknown)), Gone: d.State == "", Since: s.stamp(d.Since), Diagnosis: d.Diagnosis,
+		Name: d.Name, State: cmp.Or(string(d.State), string(presence.StateUnknown)), Gone: ledger.GoneDevice(*d), Since: s.stamp(d.Since), Diagnosis: d.Diagnosis,
 		Freshness: string(d.Freshness), AsOf: s.stamp(d.AsOf),
 		Model: id.Model, Address: text(id.Address), MAC: id.MAC, Serial: id.Serial, Firmware: id.Firmware, Description: id.Description,
 		Lines: make([]PhoneLine, len(d.Lines)), Streams: make([]PhoneStream, len(d.Streams)),
