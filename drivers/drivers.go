@@ -154,13 +154,19 @@ func (c *Config) known() lan.Known {
 
 func (b *builder) phone() error {
 	cfg := phone.Config{Domain: b.h.Domain, Web: b.c.Poll.Web, SIP: b.c.Poll.SIP}
-	for _, e := range b.c.Phones {
-		cfg.Phones = append(cfg.Phones, b.c.PhoneDefaults.Phone(e))
-	}
+	serves := map[string]string{}
 	for _, p := range b.c.People {
 		if p.Line != "" {
 			cfg.Lines = append(cfg.Lines, p.Line)
 		}
+		for _, name := range p.Phones {
+			serves[name] = p.Line
+		}
+	}
+	for _, e := range b.c.Phones {
+		p := b.c.PhoneDefaults.Phone(e)
+		p.User = serves[p.Name]
+		cfg.Phones = append(cfg.Phones, p)
 	}
 	if err := b.callServers(&cfg); err != nil {
 		return err

@@ -77,6 +77,7 @@ type Phone struct {
 	WebPort   int    // 0: its web pages are never asked for
 	WebScheme string // http or https
 	SIPPort   int    // 0: no OPTIONS is sent to it
+	User      string // whom it serves, as far as is known: a number; "" where it is not
 }
 
 // Phone resolves an entry against the defaults.
@@ -196,7 +197,11 @@ func sepName(s string) bool {
 // line is the presentity of a number.
 func (c Config) line(number string) presence.Presentity { return presence.At(number, c.Domain) }
 
-// sipTarget is where OPTIONS goes. Phones of the MPP kind listen on UDP.
-func (p Phone) sipTarget() string {
-	return "sip:" + net.JoinHostPort(p.Address, strconv.Itoa(p.SIPPort)) + ";transport=udp"
+// sipTarget is where OPTIONS goes, to the phone itself or to a user of it.
+// Phones of the MPP kind listen on UDP.
+func (p Phone) sipTarget(user string) string {
+	if user != "" {
+		user = strings.ReplaceAll(user, "#", "%23") + "@" // RFC 3261 §25.1: all else of a number may stand
+	}
+	return "sip:" + user + net.JoinHostPort(p.Address, strconv.Itoa(p.SIPPort)) + ";transport=udp"
 }

@@ -3,6 +3,7 @@ package phone
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -104,7 +105,12 @@ func (p *sipPoller) visit(ctx context.Context, v schedule.Visit) error {
 	}
 	phone := p.phones[v.Target]
 	asking, cancel := context.WithTimeout(ctx, p.config.Timeout)
-	a, failed := p.needs.Asker.Options(asking, phone.sipTarget())
+	a, failed := p.needs.Asker.Options(asking, phone.sipTarget(""))
+	if failed == nil && a.Status == 404 && phone.User != "" {
+		// It answers for its user alone (RFC 3261 §11.2: as it would an INVITE);
+		// baresip and what is built like it do so.
+		a, failed = p.needs.Asker.Options(asking, phone.sipTarget(phone.User))
+	}
 	cancel()
 	defer func() { v.Done(failed) }()
 	switch {
@@ -131,7 +137,7 @@ func (p *sipPoller) answered(ctx context.Context, phone Phone, st *sipState, a S
 		all = append(all, presence.Observation{Source: sourceReachSIP, Device: phone.Name, Seen: now, TTL: ttl,
 			Facts: presence.Facts{Reach: reach}})
 	}
-	return p.needs.Heart.Observe(ctx, all...)
+	return p.heart.Observe(ctx, slog.String("device", phone.Name), all...)
 }
 
 func (p *sipPoller) silent(ctx context.Context, phone Phone, st *sipState, err error) error {
@@ -150,7 +156,7 @@ func (p *sipPoller) silent(ctx context.Context, phone Phone, st *sipState, err e
 		st.lost = true
 		p.log.Info("phone answers OPTIONS no longer", "device", phone.Name, "peer", phone.Address, "err", err)
 	}
-	return p.needs.Heart.Observe(ctx, presence.Observation{Source: sourceReachSIP, Device: phone.Name, Seen: time.Now(),
+	return p.heart.Observe(ctx, slog.String("device", phone.Name), presence.Observation{Source: sourceReachSIP, Device: phone.Name, Seen: time.Now(),
 		TTL: 5*p.config.SIP + p.config.Timeout, Facts: presence.Facts{Reach: reach}})
 }
 

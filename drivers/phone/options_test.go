@@ -77,6 +77,25 @@ func TestAPhoneThatAnswersOptions(t *testing.T) {
 	})
 }
 
+// userAsker is a phone that knows its user alone.
+type userAsker string
+
+func (u userAsker) Options(_ context.Context, target string) (SIPAnswer, error) {
+	if target == string(u) {
+		return mpp, nil
+	}
+	return SIPAnswer{Status: 404}, nil
+}
+
+func TestAPhoneThatKnowsItsUserAloneIsAskedForHer(t *testing.T) {
+	c := sipConfig()
+	c.Phones[0].User = "#1001"
+	b := run(t, c, userAsker("sip:%231001@127.0.0.1:5060;transport=udp"))
+	if o := b.Wait(t, 5*time.Second, from(sourceSIP)); o.Abilities == nil || !o.Abilities.Video {
+		t.Errorf("%+v", o)
+	}
+}
+
 func TestSilenceToOptionsIsNoEvidence(t *testing.T) {
 	asker := &fakeAsker{err: errors.New("timeout")}
 	b := run(t, sipConfig(), asker)
@@ -149,12 +168,12 @@ func TestAProbeExplains(t *testing.T) {
 
 func TestProbeTargets(t *testing.T) {
 	for target, want := range map[string]Phone{
-		"10.1.1.20":              {"probe", "10.1.1.20", 80, "http", 0},
-		"10.1.1.20:8080":         {"probe", "10.1.1.20", 8080, "http", 0},
-		"https://10.1.1.20":      {"probe", "10.1.1.20", 443, "https", 0},
-		"http://phone.example/x": {"probe", "phone.example", 80, "http", 0},
-		"2001:db8::9":            {"probe", "2001:db8::9", 80, "http", 0},
-		"[2001:db8::9]:81":       {"probe", "2001:db8::9", 81, "http", 0},
+		"10.1.1.20":              {"probe", "10.1.1.20", 80, "http", 0, ""},
+		"10.1.1.20:8080":         {"probe", "10.1.1.20", 8080, "http", 0, ""},
+		"https://10.1.1.20":      {"probe", "10.1.1.20", 443, "https", 0, ""},
+		"http://phone.example/x": {"probe", "phone.example", 80, "http", 0, ""},
+		"2001:db8::9":            {"probe", "2001:db8::9", 80, "http", 0, ""},
+		"[2001:db8::9]:81":       {"probe", "2001:db8::9", 81, "http", 0, ""},
 	} {
 		if got, err := ProbeTarget(target); err != nil || got != want {
 			t.Errorf("%s: %+v, %v", target, got, err)

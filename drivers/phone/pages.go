@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"pilotlight/agent/presence"
 )
@@ -280,16 +281,15 @@ func between(s string, low, high float64) float64 {
 	return v
 }
 
-// clip bounds what is quoted of a phone's words in a sentence.
+// clip makes one clean line of at most n characters of a phone's words: what is
+// no text (control characters, line breaks, characters that turn the direction
+// of writing, bytes that are no UTF-8) becomes single spaces.
 func clip(s string, n int) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, s)
-	if r := []rune(s); len(r) > n {
+	line := strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, " "), func(r rune) bool {
+		return unicode.IsSpace(r) || !unicode.IsPrint(r)
+	}), " ")
+	if r := []rune(line); len(r) > n {
 		return string(r[:n]) + "…"
 	}
-	return s
+	return line
 }

@@ -27,14 +27,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"pilotlight/agent/presence"
 	"pilotlight/agent/schedule"
+	"pilotlight/drivers/internal/tell"
 )
-
-// Observer is what this driver needs of the ledger.
-type Observer interface {
-	Observe(context.Context, ...presence.Observation) error
-}
 
 // Queue is what it needs of a schedule queue.
 type Queue interface {
@@ -52,7 +47,7 @@ type Doubter interface {
 
 // Needs are the interfaces that the driver works through.
 type Needs struct {
-	Heart Observer
+	Heart tell.Observer
 	Web   Queue   // nil: web pages are not asked for
 	SIP   Queue   // nil: no OPTIONS
 	Asker Asker   // sends OPTIONS; nil: none
@@ -65,6 +60,7 @@ type Driver struct {
 	needs  Needs
 	phones map[string]Phone
 	pins   *pins
+	heart  *tell.Teller
 	log    *slog.Logger
 }
 
@@ -77,7 +73,7 @@ func New(c Config, needs Needs, log *slog.Logger) (*Driver, error) {
 		return nil, fmt.Errorf("phone: %w", err)
 	}
 	d := &Driver{config: c.withDefaults(), needs: needs, phones: map[string]Phone{}, log: log,
-		pins: &pins{keys: map[string][sha256.Size]byte{}}}
+		heart: tell.New(needs.Heart, log), pins: &pins{keys: map[string][sha256.Size]byte{}}}
 	for _, p := range c.Phones {
 		d.phones[p.Name] = p
 	}

@@ -481,9 +481,9 @@ func TestDefaultsAreResolved(t *testing.T) {
 		entry Entry
 		want  Phone
 	}{
-		{Entry{Name: "a", Address: "h"}, Phone{"a", "h", 80, "http", 5060}},
-		{Entry{Name: "a", Address: "h", WebPort: 8443, WebScheme: "https", SIPPort: 5061}, Phone{"a", "h", 8443, "https", 5061}},
-		{Entry{Name: "a", Address: "h", WebPort: -1, SIPPort: -1}, Phone{"a", "h", 0, "http", 0}},
+		{Entry{Name: "a", Address: "h"}, Phone{"a", "h", 80, "http", 5060, ""}},
+		{Entry{Name: "a", Address: "h", WebPort: 8443, WebScheme: "https", SIPPort: 5061}, Phone{"a", "h", 8443, "https", 5061, ""}},
+		{Entry{Name: "a", Address: "h", WebPort: -1, SIPPort: -1}, Phone{"a", "h", 0, "http", 0, ""}},
 	} {
 		if got := d.Phone(c.entry); got != c.want {
 			t.Errorf("%+v, want %+v", got, c.want)

@@ -216,7 +216,7 @@ func (w *webPoller) answered(ctx context.Context, s *session, st *webState, got 
 	if got.device.Number != "" {
 		w.lines.add(got.device.Number)
 	}
-	return w.needs.Heart.Observe(ctx, all...)
+	return w.heart.Observe(ctx, slog.String("device", s.phone.Name), all...)
 }
 
 // pace polls faster while audio flows, since the end of a call is awaited.
@@ -295,7 +295,7 @@ func (w *webPoller) missed(ctx context.Context, p Phone, st *webState, err error
 	default:
 		st.misses = 0
 	}
-	return w.needs.Heart.Observe(ctx, presence.Observation{
+	return w.heart.Observe(ctx, slog.String("device", p.Name), presence.Observation{
 		Source: sourceReachWeb, Device: p.Name, Seen: time.Now(), TTL: w.reachTTL(),
 		Facts: presence.Facts{Reach: &presence.Reach{Outcome: f.Reach, Misses: st.misses, Via: "web", Detail: f.Detail}},
 	})

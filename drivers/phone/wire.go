@@ -20,11 +20,13 @@ const (
 	maxBody     = 128 << 10
 	maxElements = 1024
 	maxDepth    = 8
-	maxValue    = 4 << 10
+	maxText     = 4 << 10 // bytes of one element that are read
+	maxValue    = 200     // characters of them that are kept: less than the heart's 1,024 bytes
 )
 
 // Page is what one XML page of a phone says: the name of its root and the text
-// of its direct children, trimmed. Names that nobody here knows survive.
+// of its direct children, each as one clean line (see clip). Names that nobody
+// here knows survive.
 type Page struct {
 	Root   string
 	Fields map[string]string
@@ -118,8 +120,8 @@ func (r *pageReader) take(token xml.Token) (done bool, err error) {
 		switch {
 		case len(r.open) == 0 && len(bytes.TrimSpace(t)) > 0:
 			return false, errNotXML
-		case len(r.open) == 2 && r.text.Len()+len(t) <= maxValue:
-			r.text.Write(t)
+		case len(r.open) == 2:
+			r.text.Write(t[:min(len(t), maxText-r.text.Len())])
 		}
 	}
 	return false, nil
@@ -150,7 +152,7 @@ func (r *pageReader) end(name string) (done bool, err error) {
 	r.open = r.open[:last]
 	if last == 1 {
 		if _, twice := r.page.Fields[name]; !twice {
-			r.page.Fields[name] = strings.TrimSpace(r.text.String())
+			r.page.Fields[name] = clip(r.text.String(), maxValue)
 		}
 	}
 	return last == 0, nil

@@ -254,3 +254,6 @@ func (p *Phone) WaitEvent(t testing.TB, kind string) Event {
 		}
 	}
 }
+
+// Kill is kill -9, and returns when it has gone.
+func (p *Phone) Kill() { p.p.end(syscall.SIGKILL) }

@@ -157,7 +157,7 @@ func Start(t testing.TB, o Options) *Agent {
 	t.Cleanup(func() {
 		a.Kill()
 		if t.Failed() {
-			t.Logf("the agent's log:\n%s", tail(a.log.String(), 12000))
+			t.Logf("the agent's log, but for what it was asked:\n%s", tail(notable(a.log.String()), 12000))
 		}
 	})
 	a.Ready()
@@ -367,6 +367,17 @@ func (l *lockedBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// notable leaves out the requests to the panel, which are the tests' own.
+func notable(log string) string {
+	var b strings.Builder
+	for line := range strings.Lines(log) {
+		if !strings.Contains(line, `"msg":"request","driver":"panel"`) {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
 }
 
 func tail(s string, n int) string {
