@@ -158,6 +158,8 @@ func (e Entry) Resolve(secrets func(path string) (string, error)) (Config, error
 
 // Lane is what the far side has not acknowledged: relay.Lane.
 type Lane interface {
+	Open(ctx context.Context) error
+	Latest(of presence.Presentity) presence.Document
 	Next(ctx context.Context, max int) ([]presence.Document, error)
 	Ack(ctx context.Context, docs ...presence.Document) error
 	Return(docs ...presence.Document)
@@ -170,6 +172,7 @@ type Lane interface {
 type Drawer interface {
 	Each(prefix string, f func(key string, value []byte) error) error
 	PutSoft(ctx context.Context, key string, value []byte) error
+	Delete(ctx context.Context, key string) error
 }
 
 // Sender sends a request and waits for its final response: sip.Endpoint.

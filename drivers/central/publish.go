@@ -70,11 +70,11 @@ func (p *publication) etag() string {
 // minRefresh bounds the traffic that a far side can order by granting no time.
 const minRefresh = 5 * time.Second
 
-// outcome is what became of a PUBLISH: kept, refused for good, or to be tried
-// again after a wait.
+// outcome is what became of a document: kept by the far side, over without that
+// (refused for good, or nothing to say), or to be tried again after a wait.
 type outcome struct {
-	kept, refused bool
-	wait          time.Duration
+	kept, over bool
+	wait       time.Duration
 }
 
 // publication gives the one of a presentity.
@@ -89,20 +89,56 @@ func (r *run) publication(of presence.Presentity) *publication {
 	return p
 }
 
-// publish sends doc: modify where a publication stands, else initial.
+// known reports whether there is one.
+func (r *run) known(of presence.Presentity) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.pubs[of] != nil
+}
+
+// current reports whether p was not dropped while its turn was waited for.
+func (r *run) current(p *publication) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.pubs[p.of] == p
+}
+
+// hold gives the publication of a presentity, and its turn with it.
+func (r *run) hold(ctx context.Context, of presence.Presentity) (*publication, error) {
+	for {
+		p := r.publication(of)
+		if err := p.turn.take(ctx); err != nil {
+			return nil, err
+		}
+		if r.current(p) {
+			return p, nil
+		}
+		p.turn.give()
+	}
+}
+
+// publish sends doc: modify where a publication stands, else initial; and remove
+// where the presentity is gone or of a kind that stays here.
 func (r *run) publish(ctx context.Context, doc presence.Document) (outcome, error) {
-	p := r.publication(doc.Of)
-	if err := p.turn.take(ctx); err != nil {
+	if !r.published(doc.Kind) && !r.known(doc.Of) {
+		return outcome{over: true}, nil
+	}
+	p, err := r.hold(ctx, doc.Of)
+	if err != nil {
 		return outcome{}, err
 	}
 	defer p.turn.give()
+	if !r.published(doc.Kind) {
+		return r.end(ctx, p)
+	}
 	if _, err := sip.ParseURI(string(doc.Of)); err != nil {
 		return r.refuse(ctx, p, err.Error()) // it can't be asked for either
 	}
 	return r.exchange(ctx, p, pidf.Render(doc))
 }
 
-// refreshOne renews p without a body, unless a modify has done so meanwhile.
+// refreshOne renews p without a body, unless a modify has done so meanwhile. What
+// stands there from another time, and is not to be there now, is removed.
 func (r *run) refreshOne(ctx context.Context, p *publication) error {
 	select {
 	case p.turn <- struct{}{}:
@@ -110,10 +146,19 @@ func (r *run) refreshOne(ctx context.Context, p *publication) error {
 		return nil
 	}
 	defer p.turn.give()
-	if p.etag() == "" {
-		return r.republish(ctx, p) // it has expired there, as after a long outage
+	if !r.current(p) {
+		return nil
 	}
-	out, err := r.exchange(ctx, p, nil)
+	var out outcome
+	var err error
+	switch {
+	case !r.published(r.lane.Latest(p.of).Kind):
+		out, err = r.end(ctx, p)
+	case p.etag() == "":
+		return r.republish(ctx, p) // it has expired there, as after a long outage
+	default:
+		out, err = r.exchange(ctx, p, nil)
+	}
 	if err == nil && out.wait > 0 {
 		p.postpone(time.Now().Add(out.wait))
 	}
@@ -130,32 +175,15 @@ func (r *run) republish(ctx context.Context, p *publication) error {
 	return nil
 }
 
-// remove ends p at the far side (RFC 3903 §4.5).
-func (r *run) remove(ctx context.Context, p *publication) error {
-	tag := p.etag()
-	if tag == "" {
-		return nil
-	}
-	res, err := r.sip.Do(ctx, r.request(p.of, tag, 0, nil))
-	if err != nil {
-		return err
-	}
-	if res.OK() || res.Status == 412 {
-		return r.keep(ctx, p.of, "")
-	}
-	return fmt.Errorf("remove %s: %s", p.of, explain(res))
-}
-
 // exchange sends one PUBLISH, and those that its answer asks for at once: the
 // initial one after a 412 (RFC 3903 §4.3 and §4.4: forget the tag, never the same
 // request again), the longer one after a 423. The caller holds p.turn.
 func (r *run) exchange(ctx context.Context, p *publication, body []byte) (outcome, error) {
-	if r.asNewcomer() {
-		if err := r.first.take(ctx); err != nil {
-			return outcome{}, err
-		}
-		defer r.first.give()
+	done, err := r.asNewcomer(ctx)
+	if err != nil {
+		return outcome{}, err
 	}
+	defer done()
 	for try := 0; ; try++ {
 		if r.isBarred() {
 			return outcome{}, nil
@@ -202,12 +230,30 @@ func (r *run) do(ctx context.Context, q *sip.Request) (*sip.Response, error) {
 
 var errSlow = errors.New("no answer to a PUBLISH yet")
 
-// asNewcomer reports whether nothing was accepted yet. Then one request goes at a
-// time: a wrong password costs one try, not a window of them.
-func (r *run) asNewcomer() bool {
+// asNewcomer has one request go at a time while nothing was accepted yet: a wrong
+// password costs one try, not a window of them.
+func (r *run) asNewcomer(ctx context.Context) (done func(), err error) {
+	r.mu.Lock()
+	accepted := r.accepted
+	r.mu.Unlock()
+	if accepted {
+		return func() {}, nil
+	}
+	return r.first.give, r.first.take(ctx)
+}
+
+// welcomed takes note of a 2xx.
+func (r *run) welcomed(p *publication) {
+	p.mu.Lock()
+	was := p.refused
+	p.refused, p.backoff = false, 0
+	p.mu.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return !r.accepted
+	r.accepted, r.forbidden, r.backoff = true, 0, 0
+	if was {
+		r.refused--
+	}
 }
 
 func (r *run) isBarred() bool {
@@ -262,19 +308,13 @@ func (r *run) stands(ctx context.Context, p *publication, res *sip.Response) err
 	// At 80 to 90 % of its life: late enough to be rare, early enough for retries, and not all at once.
 	life := time.Duration(float64(granted) * (0.8 + 0.1*r.rand()))
 	p.mu.Lock()
-	was := p.refused
-	p.tag, p.refused, p.backoff, p.at, p.ends = tag, false, 0, time.Time{}, time.Time{}
+	p.tag, p.at, p.ends = tag, time.Time{}, time.Time{}
 	if tag != "" {
 		p.at = time.Now().Add(max(life, minRefresh))
 		p.ends = time.Now().Add(max(granted, 2*minRefresh))
 	}
 	p.mu.Unlock()
-	r.mu.Lock()
-	r.accepted, r.forbidden, r.backoff = true, 0, 0
-	if was {
-		r.refused--
-	}
-	r.mu.Unlock()
+	r.welcomed(p)
 	r.answered(res.RTT)
 	poke(r.due)
 	return r.keep(context.WithoutCancel(ctx), p.of, tag) // as in deliverOne
@@ -315,7 +355,7 @@ func (r *run) refuse(ctx context.Context, p *publication, why string) (outcome, 
 		r.mu.Unlock()
 		r.log.Warn("uplink: the presence server does not take this presentity", "presentity", p.of, "err", why)
 	}
-	return outcome{refused: true}, r.forget(ctx, p)
+	return outcome{over: true}, r.forget(ctx, p)
 }
 
 // locked counts a 403 and reports whether it means all of us: three before
@@ -355,14 +395,19 @@ func (p *publication) grow(first time.Duration) time.Duration {
 
 // loadTags takes up what stood at the last stop. How long it still stands is
 // not known, for the clock may have been wrong: each is refreshed soon, unless
-// a change goes up before.
+// a change goes up before. So are those whom nobody knows any more: refreshOne
+// removes them.
 func (r *run) loadTags() error {
-	prefix := r.c.Name + "/"
-	err := r.tags.Each(prefix, func(key string, value []byte) error {
-		of := presence.Presentity(strings.TrimPrefix(key, prefix))
+	soon := time.Now().Add(r.pace.idle)
+	err := r.tags.Each(r.key(""), func(key string, value []byte) error {
+		p := &publication{of: presence.Presentity(strings.TrimPrefix(key, r.key(""))), turn: newTurn()}
 		if isTag(string(value)) {
-			r.pubs[of] = &publication{of: of, turn: newTurn(), tag: string(value), at: time.Now().Add(r.pace.idle)}
+			p.tag = string(value)
 		}
+		if p.tag != "" || !r.published(r.lane.Latest(p.of).Kind) {
+			p.at = soon
+		}
+		r.pubs[p.of] = p
 		return nil
 	})
 	if err != nil {
@@ -370,6 +415,9 @@ func (r *run) loadTags() error {
 	}
 	return nil
 }
+
+// key is where the entity-tag of a presentity lies.
+func (r *run) key(of presence.Presentity) string { return r.c.Name + "/" + string(of) }
 
 // forget drops the entity-tag of p.
 func (r *run) forget(ctx context.Context, p *publication) error {
@@ -382,7 +430,7 @@ func (r *run) forget(ctx context.Context, p *publication) error {
 // keep writes an entity-tag by the dial, or nothing in its place: a Delete would
 // wait for the disk, a thousand times over when a server has lost all.
 func (r *run) keep(ctx context.Context, of presence.Presentity, tag string) error {
-	return r.tags.PutSoft(ctx, r.c.Name+"/"+string(of), []byte(tag))
+	return r.tags.PutSoft(ctx, r.key(of), []byte(tag))
 }
 
 // suspect reports whether a 500 may be meant for the entity-tag: the second in a

@@ -2,7 +2,6 @@ package central
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"pilotlight/agent"
+	"pilotlight/agent/ledger"
 	"pilotlight/agent/presence"
 	"pilotlight/agent/relay"
 	"pilotlight/agent/supervise"
@@ -49,6 +49,9 @@ func (d *Driver) Run(ctx context.Context) error {
 		pubs: map[presence.Presentity]*publication{}, expires: d.c.Expires,
 	}
 	defer d.lane.Close()
+	if err := d.lane.Open(ctx); err != nil {
+		return err
+	}
 	if err := r.loadTags(); err != nil {
 		return err
 	}
@@ -86,7 +89,7 @@ func (r *run) deliver(ctx context.Context) error {
 			return err
 		}
 		for i, doc := range docs {
-			if !r.published(doc.Kind) {
+			if !r.published(doc.Kind) && !ledger.Gone(doc) && !r.known(doc.Of) {
 				if err := r.lane.Ack(ctx, doc); err != nil {
 					return err
 				}
@@ -116,7 +119,8 @@ func (r *run) slot(ctx context.Context) error {
 	}
 }
 
-// deliverOne publishes doc, and acknowledges it or gives it back. It holds a slot.
+// deliverOne publishes doc, or ends what stands where it is not for the far side
+// (any more), and acknowledges it or gives it back. It holds a slot.
 func (r *run) deliverOne(ctx context.Context, doc presence.Document) error {
 	out, err := func() (outcome, error) {
 		defer func() { <-r.slots }()
@@ -131,7 +135,7 @@ func (r *run) deliverOne(ctx context.Context, doc presence.Document) error {
 	case out.kept:
 		r.link.Acknowledged()
 		return r.lane.Ack(keep, doc)
-	case out.refused:
+	case out.over:
 		// To ask again would get the same answer; the next change will ask.
 		return r.lane.Ack(keep, doc)
 	}
@@ -264,26 +268,5 @@ func poke(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:
-	}
-}
-
-// errStopped ends withdraw's own group early.
-var errStopped = errors.New("stopped")
-
-// withdraw removes the publications, where the configuration wants that. The
-// far side has a moment for it; what it doesn't take expires there.
-func (r *run) withdraw(ctx context.Context) {
-	if !r.c.Withdraw || !r.gate.isOpen() {
-		return
-	}
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), 1500*time.Millisecond, errStopped)
-	defer cancel()
-	var g errgroup.Group
-	g.SetLimit(r.pace.window)
-	for _, p := range r.pubs {
-		g.Go(func() error { return supervise.Guard(func() error { return r.remove(ctx, p) }) })
-	}
-	if err := g.Wait(); err != nil {
-		r.log.Info("uplink: some publications are left to expire", "err", err)
 	}
 }

@@ -47,12 +47,30 @@ func (s *store) say(user string, a presence.Availability) presence.Presentity {
 	return s.tell(presence.Document{Of: presence.At(user, "example.com"), Kind: presence.KindPerson, Availability: a, Freshness: presence.Live})
 }
 
+// leave makes a presentity one that nobody knows any more.
+func (s *store) leave(of presence.Presentity) {
+	s.tell(presence.Document{Of: of, Availability: presence.Unknown, Freshness: presence.NeverSeen})
+}
+
+// keys are what the drawers of the uplink hold, empty values included.
+func (s *store) keys() (all []string) {
+	for _, name := range []string{"etags", "cursors"} {
+		_ = s.Drawer(name).Each("", func(key string, _ []byte) error {
+			all = append(all, name+" "+key)
+			return nil
+		})
+	}
+	return all
+}
+
 func (s *store) tell(d presence.Document) presence.Presentity {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.seq++
 	d.Rev = presence.Rev{Epoch: s.epoch, Seq: s.seq}
-	s.docs[d.Of] = d
+	if s.docs[d.Of] = d; d.Kind == "" {
+		delete(s.docs, d.Of)
+	}
 	for _, f := range s.feeds {
 		f.offer(d)
 	}
@@ -113,6 +131,13 @@ func (d *drawer) Each(prefix string, f func(string, []byte) error) error {
 			}
 		}
 	}
+	return nil
+}
+
+func (d *drawer) Delete(ctx context.Context, key string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.values, key)
 	return nil
 }
 
