@@ -12,6 +12,7 @@
 package config
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -77,16 +78,15 @@ func Load(file string, into any) error {
 
 // Decode is Load of a text; name stands for the file in faults.
 func Decode(name string, text []byte, into any) error {
-	d := &decoder{file: name, at: map[string]*token.Token{}}
+	d := &decoder{file: name, at: map[string]*token.Token{}, bad: map[string]bool{}}
+	text = bytes.TrimPrefix(text, []byte("\ufeff"))
 	root, err := parser.ParseBytes(text, 0)
 	if err != nil {
 		d.yamlFault(err)
 		return d.faults
 	}
 	d.root(root, into)
-	if len(d.faults) == 0 { // rules are about values that could be read
-		d.check()
-	}
+	d.check()
 	if len(d.faults) == 0 {
 		return nil
 	}
@@ -135,9 +135,22 @@ func (d *decoder) root(file *ast.File, into any) {
 func (d *decoder) check() {
 	for _, c := range d.checks {
 		c.rules.Check(func(path, format string, args ...any) {
-			d.fault(d.locate(join(c.path, path)), format, args...)
+			if at := join(c.path, path); !d.unread(at) {
+				d.fault(d.locate(at), format, args...)
+			}
 		})
 	}
+}
+
+// unread reports whether a value at path, in it or around it could not be read:
+// what a rule says of it then is about a default.
+func (d *decoder) unread(path string) bool {
+	for bad := range d.bad {
+		if strings.HasPrefix(bad, path) || strings.HasPrefix(path, bad) {
+			return true
+		}
+	}
+	return false
 }
 
 // locate finds where a path stands, or else what it is part of.

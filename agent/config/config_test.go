@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -86,6 +87,9 @@ func TestFaults(t *testing.T) {
 		{"environment", "branch: {id: '${NO_SUCH_VARIABLE}'}", `c.yaml:1:14: branch.id: ${NO_SUCH_VARIABLE} is not set in the environment`},
 		{"a section's own rule", "phones:\n- name: a\n- name: a", `c.yaml:3:9: phone a is listed twice`},
 		{"two faults", "x: 1\necho: maybe", "c.yaml:1:1: unknown key \"x\"; known here: branch, echo, phones, store, trusted\nc.yaml:2:7: echo: \"maybe\" does not fit; want true or false"},
+		{"a rule beside another fault", "x: 1\nphones:\n- name: a\n- name: a", "c.yaml:1:1: unknown key \"x\"; known here: branch, echo, phones, store, trusted\nc.yaml:4:9: phone a is listed twice"},
+		{"no rule about what could not be read", "phones: {name: a}\necho: 3", "c.yaml:1:10: phones: want a list\nc.yaml:2:7: echo: \"3\" does not fit; want true or false"},
+		{"a mapping is no text", "branch: {id: {a: b}}", "c.yaml:1:15: branch.id: want a text"},
 		{"syntax", "branch: {id: x", "c.yaml:1:9: could not find flow mapping end token '}'"},
 		{"alias", "branch: &b {id: x}\nstore: *b", "c.yaml:2:8: store: want keys and values"},
 	} {
@@ -100,6 +104,27 @@ func TestFaults(t *testing.T) {
 				t.Error(d)
 			}
 		})
+	}
+}
+
+// A plain scalar may hold a colon, in a flow collection too.
+func TestColonsInFlow(t *testing.T) {
+	for _, text := range []string{
+		"section: {listen: [udp:127.0.0.1:5060, tcp:[::1]:5060]}",
+		"section: {listen: [udp:127.0.0.1:5060, \"tcp:[::1]:5060\"]}",
+		"section:\n  listen: [udp:127.0.0.1:5060, \"tcp:[::1]:5060\"]",
+		"section:\n  listen:\n  - udp:127.0.0.1:5060\n  - tcp:[::1]:5060",
+		"\ufeffsection: {listen: [udp:127.0.0.1:5060, 'tcp:[::1]:5060']}",
+	} {
+		var f struct {
+			Section struct {
+				Listen []string `yaml:"listen"`
+			} `yaml:"section"`
+		}
+		err := config.Decode("c.yaml", []byte(text), &f)
+		if want := []string{"udp:127.0.0.1:5060", "tcp:[::1]:5060"}; err != nil && !strings.Contains(text, "tcp:[::1]:5060]}") || err == nil && !cmp.Equal(want, f.Section.Listen) {
+			t.Errorf("%q: %q %v", text, f.Section.Listen, err)
+		}
 	}
 }
 

@@ -21,6 +21,7 @@ type decoder struct {
 	file   string
 	faults Faults
 	at     map[string]*token.Token // where each path stands
+	bad    map[string]bool         // paths whose values could not be read
 	checks []check
 }
 
@@ -47,6 +48,7 @@ func (d *decoder) register(v reflect.Value, path string) {
 func (d *decoder) structure(node ast.Node, v reflect.Value, path string) {
 	pairs, ok := mapping(node)
 	if !ok {
+		d.bad[path] = true
 		d.fault(node.GetToken(), "%s: want keys and values", describe(path))
 		return
 	}
@@ -101,6 +103,7 @@ func (d *decoder) value(node ast.Node, v reflect.Value, path string, key *token.
 func (d *decoder) list(node ast.Node, v reflect.Value, path string) {
 	seq, ok := node.(*ast.SequenceNode)
 	if !ok {
+		d.bad[path] = true
 		d.fault(start(node), "%s: want a list", describe(path))
 		return
 	}
@@ -118,24 +121,30 @@ func isLeaf(t reflect.Type) bool {
 }
 
 func (d *decoder) leaf(node ast.Node, v reflect.Value, path string) {
+	if fault := readLeaf(node, v); fault != "" {
+		d.bad[path] = true
+		d.fault(start(node), "%s: %s", describe(path), fault)
+	}
+}
+
+func readLeaf(node ast.Node, v reflect.Value) (fault string) {
 	text, quoted, ok := scalar(node)
 	if !ok {
-		d.fault(start(node), "%s: want %s", describe(path), wanted(v.Type()))
-		return
+		return "want " + wanted(v.Type())
 	}
 	text, err := expand(text)
 	if err != nil {
-		d.fault(start(node), "%s: %v", describe(path), err)
-		return
+		return err.Error()
 	}
-	if err := set(node, v, text, quoted); err != nil {
-		d.fault(start(node), "%s: %v; want %s", describe(path), err, wanted(v.Type()))
+	if err := set(v, text, quoted); err != nil {
+		return fmt.Sprintf("%v; want %s", err, wanted(v.Type()))
 	}
+	return ""
 }
 
 // set puts one scalar into v. Text is taken as it stands, so that 0123 stays a
 // number to dial; everything else is read as YAML reads it.
-func set(node ast.Node, v reflect.Value, text string, quoted bool) error {
+func set(v reflect.Value, text string, quoted bool) error {
 	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		return u.UnmarshalText([]byte(text))
 	}

@@ -41,10 +41,28 @@ func scalar(node ast.Node) (text string, quoted, ok bool) {
 		return n.Value, n.Token.Type == token.DoubleQuoteType || n.Token.Type == token.SingleQuoteType, true
 	case *ast.LiteralNode:
 		return n.Value.Value, true, true
+	case *ast.MappingValueNode:
+		return colonned(n)
+	case *ast.MappingNode:
+		if len(n.Values) == 1 {
+			return colonned(n.Values[0])
+		}
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
 		return node.GetToken().Value, false, true
 	}
 	return "", false, false
+}
+
+// colonned mends what the parser does to a plain scalar with a colon in a flow
+// collection: in [udp:127.0.0.1:5060] it takes udp for a key, though no blank
+// follows (YAML 1.2 §7.3.3).
+func colonned(pair *ast.MappingValueNode) (text string, quoted, ok bool) {
+	value, quoted, ok := scalar(pair.Value)
+	at, colon := pair.Value.GetToken().Position, pair.Start.Position
+	if !ok || quoted || at == nil || colon == nil || at.Line != colon.Line || at.Column != colon.Column+1 {
+		return "", false, false
+	}
+	return pair.Key.GetToken().Value + ":" + value, false, true
 }
 
 // start is where a node begins for the reader: the first key of a mapping, not its colon.

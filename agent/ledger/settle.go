@@ -57,6 +57,7 @@ func (l *Ledger) settleDevice(now time.Time, d *device) {
 		l.turned(now, d, is)
 	}
 	is.Since = d.since.at
+	is.AsOf = vouched(is.Freshness, is.AsOf, is.Since)
 	if is.Rev = d.now.Rev; d.known && presence.SameDevice(is, d.now) {
 		d.now = is // fresher, and nobody need be told
 		return
@@ -160,6 +161,7 @@ func (l *Ledger) settleEntity(now time.Time, of presence.Presentity) {
 		l.put(now, store.Since, sincePresentity+string(of), e.since)
 	}
 	doc.Since = e.since.at
+	doc.AsOf = vouched(doc.Freshness, doc.AsOf, doc.Since)
 	if doc.Rev = e.doc.Rev; e.known && presence.SameDocument(doc, e.doc) {
 		e.doc = doc // fresher, and nobody need be told
 		return
@@ -170,6 +172,15 @@ func (l *Ledger) settleEntity(now time.Time, of presence.Presentity) {
 	}
 	e.doc = doc
 	offerAll(l.feeds, doc)
+}
+
+// vouched is when a state was last vouched for: what is live was so when it
+// came to be, at the least, though it may come of older words.
+func vouched(fresh presence.Freshness, asOf, since time.Time) time.Time {
+	if fresh == presence.Live && asOf.Before(since) {
+		return since
+	}
+	return asOf
 }
 
 // kindOf says what a presentity is; who is known by what was told or published

@@ -33,7 +33,7 @@ func (f *fusion) calls() verdict {
 	}
 	if len(live) == 0 {
 		if len(said) == 0 {
-			return verdict{lines: f.idleLines()}
+			return verdict{lines: f.blankLines(false)}
 		}
 		return f.conclude(newestPerLine(said), false)
 	}
@@ -79,7 +79,7 @@ func (f *fusion) sayings() []saying {
 	var all []saying
 	for _, o := range f.own {
 		if o.Calls != nil {
-			all = append(all, saying{o.Source, o.Seen, o.LiveAt(f.now), o.Calls.Exact, true, o.Calls.Lines})
+			all = append(all, saying{o.Source, o.Seen, f.counts(o), o.Calls.Exact, true, o.Calls.Lines})
 		}
 	}
 	for _, l := range f.in.Lines {
@@ -87,7 +87,7 @@ func (f *fusion) sayings() []saying {
 			if o.Calls == nil {
 				continue
 			}
-			s := saying{o.Source, o.Seen, o.LiveAt(f.now), o.Calls.Exact, false, []Line{{Number: l.Number, State: LineIdle}}}
+			s := saying{o.Source, o.Seen, f.counts(o), o.Calls.Exact, false, []Line{{Number: l.Number, State: LineIdle}}}
 			for _, line := range o.Calls.Lines {
 				line.Number = l.Number
 				line.Elsewhere = line.Elsewhere || l.Shared && line.State != LineIdle && !f.isHere(line)
@@ -137,7 +137,8 @@ func (f *fusion) covered(live []saying) bool {
 // conclude makes one state of the words that count; the strongest comes first
 // in because, the newest first among equals.
 func (f *fusion) conclude(said []saying, live bool) verdict {
-	v := verdict{state: Idle, live: live, lines: f.idleLines()}
+	whole := slices.ContainsFunc(said, func(s saying) bool { return s.whole })
+	v := verdict{state: Idle, live: live, lines: f.blankLines(whole)}
 	slices.SortStableFunc(said, func(a, b saying) int { return cmp.Compare(b.strength(), a.strength()) })
 	v.state, v.seen = deviceStates[said[0].strength()], said[0].seen
 	for _, s := range said {
@@ -169,10 +170,16 @@ func b2i(b bool) int {
 	return 0
 }
 
-func (f *fusion) idleLines() []Line {
+// blankLines are the device's lines before anything is said of each: idle where
+// somebody speaks for the whole device, else unknown.
+func (f *fusion) blankLines(whole bool) []Line {
+	state := LineUnknown
+	if whole {
+		state = LineIdle
+	}
 	lines := make([]Line, 0, len(f.in.Lines))
 	for _, l := range f.in.Lines {
-		lines = append(lines, Line{Number: l.Number, State: LineIdle})
+		lines = append(lines, Line{Number: l.Number, State: state})
 	}
 	return lines
 }
@@ -194,7 +201,7 @@ func putLine(lines []Line, l Line) []Line {
 // deviceState is what a line's state means for the device it is on.
 func deviceState(l Line) DeviceState {
 	switch {
-	case l.Elsewhere || l.State == LineIdle || l.State == "":
+	case l.Elsewhere || l.State == LineIdle || l.State == LineUnknown || l.State == "":
 		return Idle
 	case l.State == LineConfirmed && l.Held:
 		return OnHold

@@ -45,7 +45,7 @@ func (f *fusion) dark(calls verdict) darkness {
 func (f *fusion) reaches() []Observation {
 	var last []Observation
 	for _, o := range f.own { // newest first
-		if o.Reach == nil || !o.LiveAt(f.now) {
+		if o.Reach == nil || !f.counts(o) {
 			continue
 		}
 		if !slices.ContainsFunc(last, func(l Observation) bool { return l.Reach.Via == o.Reach.Via }) {
@@ -86,7 +86,7 @@ func (f *fusion) everReached() bool {
 func (f *fusion) portDown() (port, power *Observation) {
 	for i := range f.own {
 		o := &f.own[i]
-		if o.Port == nil || !o.LiveAt(f.now) {
+		if o.Port == nil || !f.counts(*o) {
 			continue
 		}
 		if o.Port.Neighbour && (!o.Port.LinkKnown || o.Port.LinkUp) {
@@ -104,7 +104,7 @@ func (f *fusion) portDown() (port, power *Observation) {
 
 func (f *fusion) portUp() bool {
 	return slices.ContainsFunc(f.own, func(o Observation) bool {
-		return o.Port != nil && o.LiveAt(f.now) && o.Port.LinkKnown && o.Port.LinkUp
+		return o.Port != nil && f.counts(o) && o.Port.LinkKnown && o.Port.LinkUp
 	})
 }
 
@@ -154,7 +154,7 @@ func (f *fusion) deaf(silent []Evidence) darkness {
 		}
 	}
 	for _, o := range f.own {
-		if o.Port != nil && o.Port.LinkUp && o.LiveAt(f.now) {
+		if o.Port != nil && o.Port.LinkUp && f.counts(o) {
 			d.why += fmt.Sprintf(", though its port %s has link: hung, or restarting", o.Port)
 			d.because = append(d.because, Evidence{o.Source, f.in.Name + " " + portText(o), o.Seen, true})
 			break
@@ -167,7 +167,7 @@ func (f *fusion) deaf(silent []Evidence) darkness {
 func (f *fusion) registered(calls verdict) darkness {
 	var d darkness
 	for _, o := range f.own {
-		if r := o.Registration; r != nil && o.LiveAt(f.now) {
+		if r := o.Registration; r != nil && f.counts(o) {
 			says := f.in.Name + " registered with " + cmp.Or(r.Server, "a call server")
 			switch {
 			case !r.Registered && calls.live && strength(calls.state) > strength(Idle): // a call may outlive its registration
@@ -192,7 +192,7 @@ func (f *fusion) registered(calls verdict) darkness {
 		}
 	}
 	for _, o := range f.own {
-		if o.Port != nil && o.LiveAt(f.now) && d.state == "" && calls.state == "" {
+		if o.Port != nil && f.counts(o) && d.state == "" && calls.state == "" {
 			d.because = append(d.because, Evidence{o.Source, f.in.Name + " " + portText(o), o.Seen, true})
 			break
 		}

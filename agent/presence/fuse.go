@@ -48,11 +48,30 @@ type fusion struct {
 // counts reports whether an observation is evidence for this judgement.
 func (f *fusion) counts(o Observation) bool { return f.then || o.LiveAt(f.now) }
 
-// vouched reports whether the device itself, or its port, is vouched for now.
+// lastSeen is when a live state was last vouched for: a source that saw the
+// device since then, and nothing that changes the state, confirms it.
+func (f *fusion) lastSeen(at time.Time) time.Time {
+	for _, o := range f.own {
+		if o.TTL != Forever && o.LiveAt(f.now) && o.Seen.After(at) && (o.Reach == nil || o.Reach.Outcome != Silent) {
+			at = o.Seen
+		}
+	}
+	return at
+}
+
+// refuted reports whether something live speaks against a darkness of before.
 // That no call server knows of a call does not prove that the phone is there.
-func (f *fusion) vouched() bool {
+func (f *fusion) refuted(was DeviceState) bool {
 	return slices.ContainsFunc(f.own, func(o Observation) bool {
-		return o.LiveAt(f.now) && (o.Reach != nil || o.Port != nil || o.Registration != nil || o.Calls != nil)
+		switch {
+		case !o.LiveAt(f.now):
+			return false
+		case o.Registration != nil, o.Calls != nil:
+			return true
+		case was == Unregistered:
+			return false
+		}
+		return o.Reach != nil && o.Reach.Outcome != Silent || o.Port != nil && o.Port.LinkUp
 	})
 }
 
@@ -188,7 +207,7 @@ func (f *fusion) judge(d *Device) {
 		d.State, d.Diagnosis, d.Freshness, d.AsOf = before.state, before.why, LastKnown, before.seen
 		d.Because = append(before.because, calls.because...)
 	case calls.state != "" && calls.live:
-		d.State, d.Freshness, d.AsOf = calls.state, Live, calls.seen
+		d.State, d.Freshness, d.AsOf = calls.state, Live, f.lastSeen(calls.seen)
 		d.Because = append(calls.because, dark.because...)
 	case calls.state != "":
 		d.State, d.Freshness, d.AsOf = calls.state, LastKnown, calls.seen
@@ -205,16 +224,19 @@ func (f *fusion) judge(d *Device) {
 	}
 }
 
-// before is how dark the device was when last seen, where nothing that is live
-// speaks of the device itself and no call is going on: what was dark stays so,
-// as last known, until somebody sees it again.
+// before is how dark the device was when last seen, where nothing live speaks
+// against that and no call is going on: what was dark stays so, as last known,
+// until somebody sees it again.
 func (f *fusion) before(calls verdict) darkness {
-	if f.vouched() || calls.live && calls.state != Idle {
+	if calls.live && calls.state != Idle {
 		return darkness{}
 	}
 	then := *f
 	then.then = true
 	was := then.dark(then.calls())
+	if was.state == "" || f.refuted(was.state) {
+		return darkness{}
+	}
 	for i := range was.because {
 		was.because[i].Live = false
 	}

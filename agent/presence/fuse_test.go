@@ -93,6 +93,12 @@ func TestFuse(t *testing.T) {
 		{"on the survivable router", []Observation{web(false, Facts{Registration: &Registration{Registered: true, Server: "10.1.1.1", Survivable: true}})}, nil, Idle, Live, "survivable"},
 		{"its web page hangs during a call", []Observation{missed(3), port(true, true, PowerDelivering)}, []LineInput{dialog(Line{State: LineConfirmed})}, InUse, Live, "does not answer"},
 		{"unplugged during a call", []Observation{missed(1), port(false, false, PowerSearching)}, []LineInput{dialog(Line{State: LineConfirmed})}, Unpowered, Live, "no link"},
+		{"unpowered when last seen", []Observation{old(web(false, registered)), old(missed(3)), old(port(false, false, PowerSearching))}, nil, Unpowered, LastKnown, "delivers no power"},
+		{"unpowered when last seen, and no call at the call server", []Observation{old(web(false, registered)), old(missed(3)), old(port(false, false, PowerSearching))}, []LineInput{dialog(Line{State: LineIdle})}, Unpowered, LastKnown, "delivers no power"},
+		{"unpowered when last seen, and on a call now", []Observation{old(missed(3)), old(port(false, false, PowerSearching))}, []LineInput{dialog(Line{State: LineConfirmed})}, InUse, Live, ""},
+		{"unpowered when last seen, linked now", []Observation{old(web(false, registered)), old(missed(3)), old(port(false, false, PowerSearching)), port(true, true, PowerDelivering)}, nil, Idle, LastKnown, ""},
+		{"unregistered when last seen", []Observation{old(web(false, Facts{Registration: &Registration{}}))}, nil, Unregistered, LastKnown, "no call server"},
+		{"unregistered when last seen, linked now", []Observation{old(web(false, Facts{Registration: &Registration{}})), port(true, true, PowerDelivering)}, nil, Unregistered, LastKnown, "no call server"},
 		{"half a page", []Observation{saw("phone/web", 0, Facts{Reach: &Reach{Outcome: Garbled, Via: "web", Detail: "half a page"}})}, nil, StateUnknown, Live, "half a page"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

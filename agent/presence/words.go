@@ -56,8 +56,10 @@ func (s DeviceState) Dark() bool {
 // or LineIdle where there is none.
 type LineState string
 
-// The dialog states of RFC 4235 §3.7.1, without "terminated", which is idle.
+// The dialog states of RFC 4235 §3.7.1, without "terminated", which is idle;
+// and what a line is that no source has told of.
 const (
+	LineUnknown    LineState = "unknown"
 	LineIdle       LineState = "idle"
 	LineTrying     LineState = "trying"
 	LineProceeding LineState = "proceeding"
