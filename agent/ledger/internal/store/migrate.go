@@ -36,12 +36,16 @@ func layoutOne(tx *bbolt.Tx) error {
 }
 
 // upgrade migrates a file that needs it, and writes nothing to one that does not:
-// what is found broken later must be set aside as it was.
+// what is found broken later must be set aside as it was. A migration that
+// fails is no fault of the file, which stays as it is.
 func upgrade(db *bbolt.DB, steps []migration) error {
 	var have uint64
 	err := db.View(func(tx *bbolt.Tx) (err error) { have, err = schema(tx); return err })
-	if err != nil || have == uint64(len(steps)) {
-		return err
+	if err != nil {
+		return unsound(err)
+	}
+	if have == uint64(len(steps)) {
+		return nil
 	}
 	return db.Update(func(tx *bbolt.Tx) error { return migrate(tx, steps) })
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/sys/unix"
 )
 
@@ -47,7 +48,7 @@ func openSound(o Options) (*Store, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return openNew(o)
 	case !errors.Is(err, errUnsound):
-		return nil, fmt.Errorf("store %s: %w", o.Path, err)
+		return nil, fmt.Errorf("store %s: cannot be opened, and is left as it is: %w", o.Path, err)
 	}
 	aside, asideErr := setAside(o.Path)
 	if asideErr != nil {
@@ -104,34 +105,35 @@ func (o Options) withDefaults() Options {
 // errUnsound marks what only a new file helps against.
 var errUnsound = errors.New("not sound")
 
+// unsound marks an error that the bytes of the file are to blame for. A system
+// that has no memory, no room or no leave says nothing of the file: a sound
+// one must not be set aside for that. What the disk cannot read any more, and
+// what makes bbolt panic, is as bad as garbage.
+func unsound(err error) error {
+	errno, system := errors.AsType[syscall.Errno](err)
+	if system && errno != syscall.EIO && errno != syscall.EUCLEAN {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errUnsound, err)
+}
+
 // adopt takes an existing, locked file into use if it is sound in every page
 // and record, and brings it to the present schema. On an error f is closed.
 func adopt(o Options, f *os.File) (*Store, error) {
 	if err := verify(f); err != nil {
-		return nil, errors.Join(fmt.Errorf("%w: %w", errUnsound, err), f.Close())
+		return nil, errors.Join(unsound(err), f.Close())
 	}
 	db, err := openBolt(o, f)
 	if err != nil {
 		_ = f.Close() // bbolt has closed it, mostly
-		return nil, fmt.Errorf("%w: %w", errUnsound, err)
+		return nil, boltFault(err)
 	}
 	s := &Store{o: o, db: db}
-	err = s.guard(func() error {
-		if err := upgrade(db, o.migrations); err != nil {
-			return err
-		}
-		return db.View(func(tx *bbolt.Tx) error {
-			if err := checkBuckets(tx); err != nil {
-				return err
-			}
-			return load(tx, o.Check)
-		})
-	})
+	if err = s.guard(func() error { return upgrade(db, o.migrations) }); err == nil {
+		err = s.guard(func() error { return db.View(func(tx *bbolt.Tx) error { return check(tx, o.Check) }) })
+	}
 	if err == nil {
 		return s, nil
-	}
-	if !errors.Is(err, ErrNewer) {
-		err = fmt.Errorf("%w: %w", errUnsound, err)
 	}
 	if s.broken { // bbolt may hold its lock; only the file can be let go
 		return nil, errors.Join(err, f.Close())
@@ -139,11 +141,25 @@ func adopt(o Options, f *os.File) (*Store, error) {
 	return nil, errors.Join(err, db.Close())
 }
 
-func checkBuckets(tx *bbolt.Tx) error {
+// boltFault marks those of bbolt's errors that are about the bytes. The others,
+// some of them without the system's own error inside, are not.
+func boltFault(err error) error {
+	for _, format := range []error{berrors.ErrInvalid, berrors.ErrVersionMismatch, berrors.ErrChecksum} {
+		if errors.Is(err, format) {
+			return unsound(err)
+		}
+	}
+	return err
+}
+
+func check(tx *bbolt.Tx, record func(Kind, string, []byte) error) error {
 	for _, name := range buckets() {
 		if tx.Bucket(name) == nil {
-			return fmt.Errorf("no bucket %q", name)
+			return unsound(fmt.Errorf("no bucket %q", name))
 		}
+	}
+	if err := load(tx, record); err != nil {
+		return unsound(err)
 	}
 	return nil
 }

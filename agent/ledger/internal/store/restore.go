@@ -55,7 +55,7 @@ func restore(o Options, from io.Reader, drop func(Kind, string) bool) error {
 	}
 	s, err := adopt(o, f)
 	if err != nil {
-		return fmt.Errorf("the backup is not sound: %w", err)
+		return fmt.Errorf("the backup: %w", err)
 	}
 	err = s.guard(func() error {
 		return s.db.Update(func(tx *bbolt.Tx) error {

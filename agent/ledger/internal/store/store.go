@@ -232,6 +232,10 @@ type panicError struct{ value any }
 
 func (p *panicError) Error() string { return fmt.Sprintf("bbolt panicked: %v", p.value) }
 
+// Unwrap makes a panic at open a fault of the file: bbolt panics at bytes that
+// it cannot make sense of.
+func (p *panicError) Unwrap() error { return errUnsound }
+
 func sheltered(do func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

@@ -4,15 +4,19 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 )
@@ -204,32 +208,52 @@ func TestMigrationsRunOnceInOrderOverWhatIsThere(t *testing.T) {
 	}
 }
 
-func TestAFailedMigrationLeavesTheFileWhole(t *testing.T) {
-	o := at(t)
-	s := opened(t, o)
-	if err := s.Commit([]Mutation{{Drawers, "a", []byte("kept")}}); err != nil {
-		t.Fatal(err)
-	}
-	closed(t, s)
-	bad := o
-	bad.migrations = append(migrations(), func(tx *bbolt.Tx) error {
-		if err := tx.DeleteBucket(bucketOf[Drawers]); err != nil {
-			return err
+// A fault of the system, or of a migration, says nothing of the file: a sound
+// store is not set aside for it.
+func TestAFailedMigrationLeavesTheFileWhereItIs(t *testing.T) {
+	for _, fault := range []error{errors.New("no"), syscall.ENOSPC, syscall.ENOMEM, fmt.Errorf("file resize error: %s", syscall.ENOSPC)} {
+		o := at(t)
+		s := opened(t, o)
+		if err := s.Commit([]Mutation{{Drawers, "a", []byte("kept")}}); err != nil {
+			t.Fatal(err)
 		}
-		return errors.New("no")
-	})
-	if _, err := Open(bad); err == nil {
-		t.Fatal("opened")
+		closed(t, s)
+		bad := o
+		bad.migrations = append(migrations(), func(tx *bbolt.Tx) error {
+			return errors.Join(tx.DeleteBucket(bucketOf[Drawers]), fault)
+		})
+		if _, err := Open(bad); err == nil || !strings.Contains(err.Error(), fault.Error()) || !strings.Contains(err.Error(), "left as it is") {
+			t.Fatalf("%v: opened, or refused for another reason: %v", fault, err)
+		}
+		s = opened(t, o)
+		if contents(t, s)[place{Drawers, "a"}] != "kept" || s.Stats().SetAside != "" {
+			t.Errorf("%v: the record is lost: %+v", fault, s.Stats())
+		}
+		closed(t, s)
 	}
-	aside, _ := filepath.Glob(o.Path + ".corrupt-*")
-	if len(aside) != 1 {
-		t.Fatalf("set aside: %v", aside)
-	}
-	o.Path = aside[0]
-	s = opened(t, o)
-	defer closed(t, s)
-	if contents(t, s)[place{Drawers, "a"}] != "kept" {
-		t.Error("the set-aside file lost a record")
+}
+
+func TestOnlyBytesMakeAFileUnsound(t *testing.T) {
+	mapping := func(errno error) error { return fmt.Errorf("mmap: %w", errno) }
+	for _, tc := range []struct {
+		err  error
+		want bool
+	}{
+		{boltFault(berrors.ErrChecksum), true},
+		{boltFault(berrors.ErrInvalid), true},
+		{boltFault(&panicError{"freelist"}), true},
+		{boltFault(mapping(syscall.ENOMEM)), false},
+		{boltFault(mapping(syscall.EACCES)), false},
+		{boltFault(berrors.ErrTimeout), false},
+		{unsound(errChecksum), true},
+		{unsound(io.ErrUnexpectedEOF), true},
+		{unsound(&fs.PathError{Op: "read", Err: syscall.EIO}), true},
+		{unsound(&fs.PathError{Op: "read", Err: syscall.EMFILE}), false},
+		{unsound(&fs.PathError{Op: "read", Err: syscall.ENOMEM}), false},
+	} {
+		if got := errors.Is(tc.err, errUnsound); got != tc.want {
+			t.Errorf("%v: unsound %v", tc.err, got)
+		}
 	}
 }
 
