@@ -3,6 +3,7 @@ package panel
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -138,7 +139,8 @@ func (p *Panel) drivers(s shaper) []StatusDriver {
 	for _, d := range p.deps.Drivers.Statuses() {
 		out := StatusDriver{Name: d.Name, State: "running", Since: s.stamp(d.Since), Restarts: d.Restarts}
 		if d.Err != nil {
-			out.State, out.Error = "failing", d.Err.Error()
+			out.State = "failing"
+			out.Error, _, _ = strings.Cut(d.Err.Error(), "\n") // what follows is for the log
 		}
 		if d.Down {
 			out.State = "down"

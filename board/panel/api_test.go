@@ -390,7 +390,7 @@ func (poller) Stats() schedule.Stats {
 type drivers struct{}
 
 func (drivers) Statuses() []supervise.Status {
-	return []supervise.Status{{Name: "lan", Err: errors.New("snmp: no answer"), Restarts: 2}, {Name: "phone"}}
+	return []supervise.Status{{Name: "lan", Err: errors.New("snmp: no answer\ngoroutine 1 [running]:"), Restarts: 2}, {Name: "phone"}}
 }
 
 func TestMetricsNameAllOfTheContract(t *testing.T) {
@@ -427,7 +427,7 @@ func TestMetricsNameAllOfTheContract(t *testing.T) {
 		}
 	}
 	_, body = h.ask("GET", "/api/v1/status", "")
-	for _, part := range []string{`"id":"lyon-12"`, `{"name":"lan","state":"failing"`, `"in-use":1`, `"driver":"phone-web"`} {
+	for _, part := range []string{`"id":"lyon-12"`, `{"name":"lan","state":"failing"`, `"error":"snmp: no answer"}`, `"in-use":1`, `"driver":"phone-web"`} {
 		if !strings.Contains(body, part) {
 			t.Errorf("status has no %s: %s", part, body)
 		}

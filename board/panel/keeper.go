@@ -26,12 +26,12 @@ type keeper struct {
 	gone map[string]presence.Rev
 	snap atomic.Pointer[snapshot]
 
-	refreshing sync.Mutex
-	refreshed  time.Time
+	refreshing chan struct{} // who holds its one place asks the ledger
+	refreshed  time.Time     // when it was last asked, whatever came of that
 }
 
 func newKeeper(d Deps, log *slog.Logger) *keeper {
-	k := &keeper{heart: d.Heart, uplinks: d.Uplinks, log: log, gone: map[string]presence.Rev{}}
+	k := &keeper{heart: d.Heart, uplinks: d.Uplinks, log: log, gone: map[string]presence.Rev{}, refreshing: make(chan struct{}, 1)}
 	k.snap.Store(&snapshot{changed: make(chan struct{})})
 	return k
 }
@@ -151,29 +151,55 @@ func (k *keeper) swap(old, next *snapshot) {
 	close(old.changed)
 }
 
-// refreshEvery is how old the ages in a snapshot may get before a question is
-// answered from it.
+// refreshEvery is how often the ledger is asked, at most and when somebody
+// reads, and how long it has to answer.
 const refreshEvery = time.Second
 
 // refresh brings the ages up to date, which change without anybody being told,
-// and with them whatever the feeds are about to tell. Now is for who has just
-// changed something, and shall read it back. When the ledger does not answer in
-// time, what is known is shown.
+// and with them whatever the feeds are about to tell. One question does it for
+// all; the others are answered from what stands. Now is for who has just
+// changed something, and shall read it back: they wait their turn.
 func (k *keeper) refresh(ctx context.Context, now bool) *snapshot {
-	k.refreshing.Lock()
-	defer k.refreshing.Unlock()
-	if !now && time.Since(k.refreshed) < refreshEvery {
-		return k.snap.Load()
-	}
 	ctx, stop := context.WithTimeout(ctx, refreshEvery)
 	defer stop()
+	if !k.mayAsk(ctx, now) {
+		return k.snap.Load()
+	}
+	defer func() { <-k.refreshing }()
+	if now || time.Since(k.refreshed) >= refreshEvery {
+		k.ask(ctx)
+		k.refreshed = time.Now()
+	}
+	return k.snap.Load()
+}
+
+func (k *keeper) mayAsk(ctx context.Context, wait bool) bool {
+	select {
+	case k.refreshing <- struct{}{}:
+		return true
+	default:
+	}
+	if !wait {
+		return false
+	}
+	select {
+	case k.refreshing <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// ask takes over all that the ledger holds; when it does not answer in time,
+// what was known stands.
+func (k *keeper) ask(ctx context.Context) {
 	devices, err := k.heart.Devices(ctx)
 	if err != nil {
-		return k.snap.Load()
+		return
 	}
 	docs, err := k.heart.Documents(ctx, nil)
 	if err != nil {
-		return k.snap.Load()
+		return
 	}
 	batch := make([]*item, 0, len(docs)+len(devices))
 	for _, d := range devices {
@@ -183,8 +209,6 @@ func (k *keeper) refresh(ctx context.Context, now bool) *snapshot {
 		batch = append(batch, docItem(d))
 	}
 	k.apply(batch)
-	k.refreshed = time.Now()
-	return k.snap.Load()
 }
 
 func (k *keeper) followUplinks(ctx context.Context) error {

@@ -1,12 +1,13 @@
 // Package panel is the front panel of the appliance: the HTTP API, the web
 // dashboard, metrics and health, on one TCP listener and on the admin socket.
 //
-// One goroutine follows the ledger's documents and devices and keeps an
-// immutable snapshot, swapped as a whole: every GET is answered from the one
-// that stands, without a lock and without asking the ledger. A viewer of the
-// event stream is a place in that snapshot's order of changes and nothing more:
-// who is slow skips what has been overtaken meanwhile, and costs nobody else
-// anything (see events.go).
+// The ledger's documents and devices are followed into an immutable snapshot,
+// swapped as a whole, and every GET is answered from the one that stands. Ages
+// change without an event, so once a second at most one reader of a list first
+// asks the ledger for the present ones, and waits a second for that at most; no
+// other reader waits. A viewer of the event stream is a place in the snapshot's
+// order of changes and nothing more: who is slow skips what has been overtaken
+// meanwhile, and costs nobody else anything (see events.go).
 //
 // Who may do what is decided in one place (auth.go) from the role that each
 // operation names. On a loopback listener reading is open, acting never is; on
