@@ -84,7 +84,7 @@ func (b *builder) queue(name string, every time.Duration) *schedule.Queue {
 func (b *builder) log(name string) *slog.Logger { return b.h.Log.With("driver", name) }
 
 func (b *builder) sip() (err error) {
-	b.endpoint, err = sip.New(sip.Config{Listen: b.c.SIP.Listen, UserAgent: "Pilotlight/" + b.h.Version}, b.log("sip"))
+	b.endpoint, err = sip.New(sip.Config{Listen: b.c.SIP.sockets(), UserAgent: "Pilotlight/" + b.h.Version}, b.log("sip"))
 	if err != nil {
 		return err
 	}
@@ -190,20 +190,20 @@ func (b *builder) phone() error {
 
 // callServers makes one subscriber to the dialog package for all call servers.
 func (b *builder) callServers(cfg *phone.Config) error {
-	var watching []phone.CallServer
+	var followed []phone.CallServer
 	for _, s := range b.c.CallManagers {
 		if s.Dialog {
-			watching = append(watching, s)
+			followed = append(followed, s)
 		}
 	}
-	if len(watching) == 0 {
+	if len(followed) == 0 {
 		return nil
 	}
 	subscriber, err := event.New(event.DialogPackage, b.endpoint, b.log("dialog"))
 	if err != nil {
 		return err
 	}
-	for _, s := range watching {
+	for _, s := range followed {
 		server, err := s.Resolve(subscriber, b.c.Secret)
 		if err != nil {
 			return err

@@ -31,10 +31,6 @@ func (c *backupCmd) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return err
 	}
-	api, ok := runningAgent(ctx, cfg)
-	if !ok {
-		return fmt.Errorf("no agent answers on %s; with none running, copy %s itself", cfg.socketPath(), cfg.storePath())
-	}
 	var passphrase string
 	if !c.Plain {
 		if passphrase, err = con.passphrase(c.PassphraseFile, con.newSecret); err != nil {
@@ -46,7 +42,11 @@ func (c *backupCmd) Run(ctx context.Context, con *console) error {
 		return err
 	}
 	defer os.Remove(tmp.Name())
-	if err := errors.Join(c.write(ctx, api, tmp, passphrase), tmp.Sync(), tmp.Close()); err != nil {
+	copyStore := func(to io.Writer) error { return storeCopy(ctx, con, cfg, to) }
+	if api, running := runningAgent(ctx, cfg); running {
+		copyStore = func(to io.Writer) error { return download(ctx, api, to) }
+	}
+	if err := errors.Join(encrypted(tmp, passphrase, copyStore), tmp.Sync(), tmp.Close()); err != nil {
 		return fmt.Errorf("backup: %w", err)
 	}
 	if err := os.Rename(tmp.Name(), c.File); err != nil {
@@ -56,37 +56,46 @@ func (c *backupCmd) Run(ctx context.Context, con *console) error {
 	return nil
 }
 
-func (c *backupCmd) write(ctx context.Context, api *client, to io.Writer, passphrase string) error {
+// encrypted writes what write gives it, under a passphrase unless that is empty.
+func encrypted(to io.Writer, passphrase string, write func(io.Writer) error) error {
+	if passphrase == "" {
+		return write(to)
+	}
+	recipient, err := age.NewScryptRecipient(passphrase)
+	if err != nil {
+		return err
+	}
+	out, err := age.Encrypt(to, recipient)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(out), out.Close())
+}
+
+// download asks a running agent for a copy.
+func download(ctx context.Context, api *client, to io.Writer) error {
 	resp, err := api.do(ctx, http.MethodPost, "/api/v1/backup", nil)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	out := nopCloser(to)
-	if passphrase != "" {
-		recipient, err := age.NewScryptRecipient(passphrase)
-		if err != nil {
-			return err
-		}
-		if out, err = age.Encrypt(to, recipient); err != nil {
-			return err
-		}
-	}
-	n, err := io.Copy(out, resp.Body)
+	n, err := io.Copy(to, resp.Body)
 	if err == nil && n == 0 {
 		err = errors.New("the agent sent nothing")
 	}
 	if want := resp.ContentLength; err == nil && want >= 0 && n != want {
 		err = fmt.Errorf("the agent sent %d bytes of %d", n, want)
 	}
-	return errors.Join(err, out.Close())
+	return err
 }
 
-type writeNopCloser struct{ io.Writer }
-
-func (writeNopCloser) Close() error { return nil }
-
-func nopCloser(w io.Writer) io.WriteCloser { return writeNopCloser{w} }
+// storeCopy copies the store itself, with no agent running.
+func storeCopy(ctx context.Context, con *console, cfg fileConfig, to io.Writer) error {
+	if _, err := os.Stat(cfg.storePath()); err != nil {
+		return err
+	}
+	return withLedger(ctx, con, cfg, func(l *ledger.Ledger) error { return l.Backup(ctx, to) })
+}
 
 func (con *console) passphrase(file string, ask func(string) (string, error)) (string, error) {
 	if file == "" {

@@ -82,6 +82,14 @@ func (c *fileConfig) Check(report config.Report) {
 	if c.DataDir == "" {
 		report("data_dir", "data_dir: want a folder")
 	}
+	for path, file := range map[string]string{"panel.tls.cert_file": c.Panel.TLS.CertFile, "panel.tls.key_file": c.Panel.TLS.KeyFile} {
+		if file == "" {
+			continue
+		}
+		if _, err := os.Stat(c.within(file)); err != nil {
+			report(path, "%v", err)
+		}
+	}
 	if c.Store.Commit < 10*time.Millisecond || c.Store.Commit > time.Hour {
 		report("store.commit", "store.commit %v: want 10ms to 1h", c.Store.Commit)
 	}
@@ -99,8 +107,9 @@ func loadConfig(path string) (fileConfig, error) {
 	cfg := defaultConfig()
 	cfg.Dir = filepath.Dir(path)
 	if err := config.Load(path, &cfg); err != nil {
-		if errors.Is(err, os.ErrNotExist) {
-			return cfg, usageError{err}
+		var faults config.Faults
+		if !errors.As(err, &faults) { // not there, not a file, not to be read
+			err = usageError{err}
 		}
 		return cfg, err
 	}
@@ -113,14 +122,19 @@ func (c *fileConfig) resolve() {
 	if c.Branch.Name == "" {
 		c.Branch.Name = c.Branch.ID
 	}
-	within := func(path *string) {
-		if *path != "" && !filepath.IsAbs(*path) {
-			*path = filepath.Join(c.Dir, *path)
+	for _, path := range []*string{&c.DataDir, &c.Panel.TLS.CertFile, &c.Panel.TLS.KeyFile} {
+		if *path != "" {
+			*path = c.within(*path)
 		}
 	}
-	within(&c.DataDir)
-	within(&c.Panel.TLS.CertFile)
-	within(&c.Panel.TLS.KeyFile)
+}
+
+// within takes a path as the configuration names it.
+func (c *fileConfig) within(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(c.Dir, path)
 }
 
 func (c *fileConfig) storePath() string  { return filepath.Join(c.DataDir, "pilotlight.db") }
@@ -128,7 +142,7 @@ func (c *fileConfig) socketPath() string { return filepath.Join(c.DataDir, "admi
 
 // configFlag is how verbs name the configuration.
 type configFlag struct {
-	Config string `type:"path" env:"PILOTLIGHT_CONFIG" default:"/etc/pilotlight/pilotlight.yaml" help:"The configuration file."`
+	Config string `env:"PILOTLIGHT_CONFIG" default:"/etc/pilotlight/pilotlight.yaml" help:"The configuration file."`
 }
 
 type checkCmd struct{ configFlag }

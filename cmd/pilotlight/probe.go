@@ -57,7 +57,7 @@ func (c *probeWebCmd) Run(ctx context.Context, con *console) error {
 
 type probeSNMPCmd struct {
 	Target        string `arg:"" help:"HOST or HOST:PORT."`
-	Config        string `type:"path" help:"Take the credential from this configuration."`
+	Config        string `help:"Take the credential from this configuration."`
 	Credential    string `help:"Which credential of the configuration."`
 	Community     string `default:"public" help:"Without a configuration: version 2c with this community."`
 	CommunityFile string `type:"path" help:"The same, from a file."`

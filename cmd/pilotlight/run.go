@@ -62,7 +62,7 @@ func newAgent(cfg fileConfig, log *slog.Logger) (_ *agentProcess, err error) {
 		}
 	}()
 	a := &agentProcess{log: log, ledger: l, sup: supervise.New(log)}
-	if a.book, err = access.New(access.Config{Drawer: l.Drawer("access")}); err != nil {
+	if a.book, err = openBook(l); err != nil {
 		return nil, err
 	}
 	desk, uplinks := errand.New(), relay.NewUplinks()
@@ -95,6 +95,12 @@ func openLedger(cfg fileConfig, log *slog.Logger) (*ledger.Ledger, error) {
 		Path: cfg.storePath(), Domain: cfg.Branch.Domain, Commit: cfg.Store.Commit,
 		Static: cfg.Static(cfg.Branch.Domain, time.Now()), Log: log, Drill: drill(),
 	})
+}
+
+// openBook reads the accounts. The web's sessions have a drawer of their own,
+// which a restored store lacks (see transient).
+func openBook(l *ledger.Ledger) (*access.Book, error) {
+	return access.New(access.Config{Drawer: l.Drawer("access"), Sessions: l.Drawer("sessions")})
 }
 
 // run works until ctx is done. The sockets outlive the drivers, and the heart

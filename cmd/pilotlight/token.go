@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"pilotlight/agent/access"
+	"pilotlight/agent/ledger"
 )
 
 // accounts is what the account verbs do, through a running agent's admin socket
@@ -37,6 +38,17 @@ func (c configFlag) withAccounts(ctx context.Context, con *console, do func(acco
 	if api, ok := runningAgent(ctx, cfg); ok {
 		return do(socketAccounts{api})
 	}
+	return withLedger(ctx, con, cfg, func(l *ledger.Ledger) error {
+		book, err := openBook(l)
+		if err != nil {
+			return err
+		}
+		return do(storeAccounts{book})
+	})
+}
+
+// withLedger does something with the store while no agent has it.
+func withLedger(ctx context.Context, con *console, cfg fileConfig, do func(*ledger.Ledger) error) error {
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return fmt.Errorf("data_dir: %w", err)
 	}
@@ -47,13 +59,7 @@ func (c configFlag) withAccounts(ctx context.Context, con *console, do func(acco
 	beat, still := context.WithCancel(context.WithoutCancel(ctx))
 	gone := make(chan error, 1)
 	go func() { gone <- l.Run(beat) }()
-	err = func() error {
-		book, err := access.New(access.Config{Drawer: l.Drawer("access")})
-		if err != nil {
-			return err
-		}
-		return do(storeAccounts{book})
-	}()
+	err = do(l)
 	still()
 	if end := <-gone; end != nil && !errors.Is(end, context.Canceled) {
 		err = errors.Join(err, end)

@@ -97,14 +97,21 @@ func TestCheckNamesEveryFault(t *testing.T) {
 		{"duplicate phone", "branch: {id: a}\nphones:\n  - {name: SEP0011AABBCCDD, address: 10.1.1.20}\n  - {name: SEP0011AABBCCDD, address: 10.1.1.21}\n", `4:12: phone SEP0011AABBCCDD is listed twice`},
 		{"one address for two phones", "branch: {id: a}\nphones:\n  - {name: SEP0011AABBCCDD, address: 10.1.1.20}\n  - {name: SEP0011AABBCCDE, address: 10.1.1.20}\n", `4:38: phone SEP0011AABBCCDE has the address of SEP0011AABBCCDD`},
 		{"missing secret file", "branch: {id: a}\nuplinks:\n  - {name: hq, kind: sip, target: \"sip:10.0.0.5\", username: u, password_file: no.pw}\n", `3:79: DIR/no.pw: no such file or directory`},
-		{"missing secret file of a credential", "branch: {id: a}\nsnmp:\n  credentials:\n    - {name: s, version: 3, user: u, auth: sha256, auth_password_file: no.pw}\n", `4:8: snmp credential s: auth_password_file: stat DIR/no.pw: no such file or directory`},
+		{"missing secret file of a credential", "branch: {id: a}\nsnmp:\n  credentials:\n    - {name: s, version: 3, user: u, auth: sha256, auth_password_file: no.pw}\n", `4:72: snmp credential s: auth_password_file: stat DIR/no.pw: no such file or directory`},
 		{"unknown credential", "branch: {id: a}\nswitches:\n  - {name: sw1, address: 10.1.1.2, snmp: ro}\n", `3:42: switch sw1: no snmp credential "ro"`},
+		{"an address that is none", "branch: {id: a}\nphones:\n  - {name: SEP0011AABBCCDD, address: 10.1.1.999}\n", `3:38: phone SEP0011AABBCCDD: 10.1.1.999 is neither an IP address nor a host name`},
+		{"an uplink's address that is none", "branch: {id: a}\nuplinks:\n  - {name: hq, kind: sip, target: \"sip:10.0.0.999\"}\n", `3:35: uplink hq: 10.0.0.999 is neither an IP address nor a host name`},
+		{"kind of an uplink", "branch: {id: a}\nuplinks:\n  - {name: hq, kind: pigeon}\n", `3:22: uplink hq: kind "pigeon", want sip`},
+		{"certificate", "branch: {id: a}\npanel:\n  tls: {cert_file: no.pem, key_file: c.yaml}\n", ``},
+		{"scheme of the phones", "branch: {id: a}\nphone_defaults: {web_scheme: gopher}\n", `2:18: phone_defaults: web_scheme "gopher": want http or https`},
+		{"what a peer may", "branch: {id: a}\nsip: {listen: [udp:127.0.0.1:5060], peers: [{name: p, address: 10.0.0.5/32, may: [fly]}]}\n", ``},
+		{"discovery", "branch: {id: a}\ndiscovery: {allow: [10.0.0.0/33]}\n", `2:21: discovery: allow: "10.0.0.0/33": want a network such as 10.1.0.0/16`},
 		{"bad switch address", "branch: {id: a}\nsnmp: {credentials: [{name: ro, version: 2c, community: public}]}\nswitches:\n  - {name: sw1, address: ten, snmp: ro}\n", ``},
 		{"two owners", "branch: {id: a}\npeople:\n  - {user: a, phones: [SEP1]}\n  - {user: b, phones: [SEP1]}\n", `4:24: phone SEP1 belongs to a already`},
 		{"panel address", "branch: {id: a}\npanel: {listen: 8080}\n", ``},
 		{"sip socket", "branch: {id: a}\nsip: {listen: [carrier-pigeon:127.0.0.1:5060]}\n", ``},
 		{"bad interval", "branch: {id: a}\npoll: {web: often}\n", `2:13: poll.web: "often" is not a duration; want a duration such as 30s, 5m or 1h`},
-		{"bad version", "branch: {id: a}\nsnmp: {credentials: [{name: ro, version: 1, community: public}]}\n", `2:23: snmp credential ro: version "1", want 2c or 3`},
+		{"bad version", "branch: {id: a}\nsnmp: {credentials: [{name: ro, version: 1, community: public}]}\n", `2:42: snmp credential ro: version "1", want 2c or 3`},
 		{"bad mode", "branch: {id: a}\nregistrar: {mode: sometimes}\n", `2:19: registrar.mode: "sometimes", want one of off, always, fallback`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -121,8 +128,31 @@ func TestCheckNamesEveryFault(t *testing.T) {
 	}
 }
 
+// All faults of a file are told at once, in the order of the file.
+func TestCheckNamesAllFaultsAtOnce(t *testing.T) {
+	dir := writeFiles(t, map[string]string{"c.yaml": `brnch: 1
+branch: {id: a}
+store: {commit: soon}
+discovery: {allow: [10.0.0.0/33], depth: -1}
+snmp:
+  credentials:
+    - {name: s, version: 3, user: u, auth: foo, auth_password_file: a.pw, privacy: bar, privacy_password_file: b.pw}
+phones:
+  - {name: SEP0011AABBCCDD, address: 10.1.1.999}
+`})
+	_, errs := product.RunCLI(t, product.Binary(t), 2, "", "check", "--config", filepath.Join(dir, "c.yaml"))
+	var places []string
+	for line := range strings.Lines(errs) {
+		rest := strings.TrimPrefix(line, filepath.Join(dir, "c.yaml")+":")
+		places = append(places, strings.Join(strings.SplitN(rest, ":", 3)[:2], ":"))
+	}
+	if want := []string{"1:1", "3:17", "4:21", "4:42", "7:44", "7:69", "7:84", "7:112", "9:38"}; !cmp.Equal(want, places) {
+		t.Errorf("%q\n%s", places, errs)
+	}
+}
+
 func TestWrongUseIsStatus2(t *testing.T) {
-	for _, args := range [][]string{{}, {"fly"}, {"run", "--speed", "9"}, {"check", "--config", "/no/such/file"}, {"status", "--api", "nonsense"}, {"token", "create", "--role", "king"}, {"demo", "--listen", "0.0.0.0:8080"}} {
+	for _, args := range [][]string{{}, {"fly"}, {"run", "--speed", "9"}, {"check", "--config", "/no/such/file"}, {"check", "--config", "/"}, {"status", "--api", "nonsense"}, {"token", "create", "--role", "king"}, {"demo", "--listen", "0.0.0.0:8080"}} {
 		if out, errs := product.RunCLI(t, product.Binary(t), 2, "", args...); errs == "" || out != "" && len(args) > 0 {
 			t.Errorf("%q: nothing said on standard error, or something on standard output: %q", args, out)
 		}
@@ -243,6 +273,23 @@ func TestRestoreRefusesRubbish(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "data", "pilotlight.db")); err == nil {
 		t.Error("rubbish became the store")
+	}
+}
+
+// With no agent running, a backup is taken of the store itself.
+func TestBackupOfAStoreAtRest(t *testing.T) {
+	a := product.Start(t, product.Options{YAML: alone})
+	if err := a.Act("PUT", "/api/v1/presence/alice/manual", map[string]string{"availability": "busy", "note": "budget"}); err != nil {
+		t.Fatal(err)
+	}
+	a.Stop()
+	file := filepath.Join(t.TempDir(), "backup")
+	a.CLI(0, "backup", file, "--plain", "--config", a.Config)
+	a.CLI(0, "restore", file, "--config", a.Config)
+	a.Again()
+	a.Ready()
+	if d := a.Presence("alice"); d.Availability != "busy" || d.Note != "budget" {
+		t.Errorf("%+v", d)
 	}
 }
 

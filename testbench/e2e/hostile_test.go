@@ -152,6 +152,16 @@ func TestHostilePhones(t *testing.T) {
 	if model := a.Phones()["SEP0000000000A8"].Model; len(model) > 1024 || strings.ContainsAny(model, "\r\n") {
 		t.Errorf("a model of %d letters: %q", len(model), model[:40])
 	}
+	for _, d := range product.Get[struct {
+		Drivers []struct {
+			Name, Error string
+			Restarts    int
+		}
+	}](a, "/api/v1/status").Drivers {
+		if d.Restarts > 0 || d.Error != "" {
+			t.Errorf("driver %s was started again %d times: %s", d.Name, d.Restarts, d.Error)
+		}
+	}
 	if state := a.Phones()[good].State; state != "idle" {
 		t.Errorf("the good phone is %s after all this", state)
 	}

@@ -91,99 +91,140 @@ var privacyProtocols = map[string]gosnmp.SnmpV3PrivProtocol{
 	"aes192-blumenthal": gosnmp.AES192, "aes256-blumenthal": gosnmp.AES256,
 }
 
+// A Fault is what is wrong with one key of a credential.
+type Fault struct {
+	Key string
+	Err error
+}
+
+func (f Fault) Error() string { return f.Err.Error() }
+
+// Unwrap gives the cause, such as fs.ErrNotExist.
+func (f Fault) Unwrap() error { return f.Err }
+
+func fault(key, format string, args ...any) error { return Fault{key, fmt.Errorf(format, args...)} }
+
+// Faults is everything that is wrong with c, its secrets' files included.
+func (c Credential) Faults(secrets Secrets) []Fault {
+	_, err := c.resolve(secrets)
+	var all []Fault
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range joined.Unwrap() {
+			if f, ok := errors.AsType[Fault](e); ok {
+				all = append(all, f)
+			}
+		}
+	}
+	return all
+}
+
 // read checks c and reads its secrets.
 func (c Credential) read(secrets Secrets) (credential, error) {
-	if c.Name == "" {
-		return credential{}, errors.New("snmp credential: no name")
-	}
-	var out credential
-	var err error
-	switch c.Version {
-	case "2c":
-		out, err = c.readCommunity(secrets)
-	case "3":
-		out, err = c.readUser(secrets)
-	default:
-		err = fmt.Errorf("version %q, want 2c or 3", c.Version)
-	}
+	out, err := c.resolve(secrets)
 	if err != nil {
 		return credential{}, fmt.Errorf("snmp credential %s: %w", c.Name, err)
 	}
 	return out, nil
 }
 
+// resolve's error joins a Fault for each key that is wrong.
+func (c Credential) resolve(secrets Secrets) (out credential, err error) {
+	if c.Name == "" {
+		err = fault("name", "no name")
+	}
+	var faults error
+	switch c.Version {
+	case "2c":
+		out, faults = c.readCommunity(secrets)
+	case "3":
+		out, faults = c.readUser(secrets)
+	default:
+		faults = fault("version", "version %q, want 2c or 3", c.Version)
+	}
+	if err = flat(faults, err); err != nil {
+		return credential{}, err
+	}
+	return out, nil
+}
+
 func (c Credential) readCommunity(secrets Secrets) (credential, error) {
 	if c.User != "" || c.Auth != "" || c.AuthPasswordFile != "" || c.Privacy != "" || c.PrivacyPasswordFile != "" {
-		return credential{}, errors.New("user, auth and privacy belong to version 3")
+		return credential{}, fault("version", "user, auth and privacy belong to version 3")
 	}
 	out := credential{version: gosnmp.Version2c, community: c.Community}
 	if c.CommunityFile != "" {
 		if c.Community != "" {
-			return credential{}, errors.New("both community and community_file")
+			return credential{}, fault("community_file", "both community and community_file")
 		}
 		s, err := secrets(c.CommunityFile)
 		if err != nil {
-			return credential{}, fmt.Errorf("community_file: %w", err)
+			return credential{}, fault("community_file", "community_file: %w", err)
 		}
 		out.community = s
 	}
 	if out.community == "" || len(out.community) > maxCommunity {
-		return credential{}, fmt.Errorf("community: want 1 to %d bytes", maxCommunity)
+		return credential{}, fault("community", "community: want 1 to %d bytes", maxCommunity)
 	}
 	return out, nil
 }
 
 func (c Credential) readUser(secrets Secrets) (credential, error) {
+	var faults error
 	if c.Community != "" || c.CommunityFile != "" {
-		return credential{}, errors.New("community belongs to version 2c")
+		faults = errors.Join(faults, fault("version", "community belongs to version 2c"))
 	}
-	// RFC 3414 §5, usmUserName: 1 to 32 octets.
-	if c.User == "" || len(c.User) > 32 {
-		return credential{}, errors.New("user: want 1 to 32 bytes")
+	if c.User == "" || len(c.User) > 32 { // RFC 3414 §5, usmUserName: 1 to 32 octets
+		faults = errors.Join(faults, fault("user", "user: want 1 to 32 bytes"))
 	}
 	out := credential{
 		version: gosnmp.Version3, user: c.User, level: gosnmp.NoAuthNoPriv,
 		auth: gosnmp.NoAuth, privacy: gosnmp.NoPriv,
 	}
-	if c.Auth == "" {
-		if c.Privacy != "" || c.AuthPasswordFile != "" {
-			return credential{}, errors.New("privacy and a password need auth")
-		}
-		return out, nil
+	var errs [4]error
+	if c.Auth != "" {
+		out.level = gosnmp.AuthNoPriv
+		out.auth, errs[0] = protocol("auth", c.Auth, authProtocols)
+		out.authPass, errs[1] = password("auth_password_file", c.AuthPasswordFile, secrets)
+	} else if c.Privacy != "" || c.AuthPasswordFile != "" {
+		errs[0] = fault("auth", "privacy and a password need auth")
 	}
-	var err error
-	if out.auth, out.authPass, err = protocol("auth", c.Auth, authProtocols, c.AuthPasswordFile, secrets); err != nil {
-		return credential{}, err
+	if c.Privacy != "" {
+		out.level = gosnmp.AuthPriv
+		out.privacy, errs[2] = protocol("privacy", c.Privacy, privacyProtocols)
+		out.privPass, errs[3] = password("privacy_password_file", c.PrivacyPasswordFile, secrets)
 	}
-	out.level = gosnmp.AuthNoPriv
-	if c.Privacy == "" {
-		return out, nil
-	}
-	if out.privacy, out.privPass, err = protocol("privacy", c.Privacy, privacyProtocols, c.PrivacyPasswordFile, secrets); err != nil {
-		return credential{}, err
-	}
-	out.level = gosnmp.AuthPriv
-	return out, nil
+	return out, flat(faults, errs[:]...)
 }
 
-// protocol resolves one of auth and privacy: its name, and the password's file.
-func protocol[P any](key, name string, known map[string]P, file string, secrets Secrets) (p P, password string, err error) {
+// flat joins errors of which the first may itself be joined.
+func flat(first error, more ...error) error {
+	if joined, ok := first.(interface{ Unwrap() []error }); ok {
+		return errors.Join(append(joined.Unwrap(), more...)...)
+	}
+	return errors.Join(append([]error{first}, more...)...)
+}
+
+func protocol[P any](key, name string, known map[string]P) (P, error) {
 	p, ok := known[strings.ToLower(name)]
 	if !ok {
-		return p, "", fmt.Errorf("%s %q, want one of %s", key, name, strings.Join(sortedKeys(known), ", "))
+		return p, fault(key, "%s %q, want one of %s", key, name, strings.Join(sortedKeys(known), ", "))
 	}
-	if file == "" {
-		return p, "", fmt.Errorf("%s_password_file: missing", key)
-	}
-	if password, err = secrets(file); err != nil {
-		return p, "", fmt.Errorf("%s_password_file: %w", key, err)
-	}
-	if len(password) < minPassword {
-		return p, "", fmt.Errorf("%s_password_file %s: shorter than %d characters", key, file, minPassword)
-	}
-	return p, password, nil
+	return p, nil
 }
 
+func password(key, file string, secrets Secrets) (string, error) {
+	if file == "" {
+		return "", fault(key, "%s: missing", key)
+	}
+	password, err := secrets(file)
+	if err != nil {
+		return "", fault(key, "%s: %w", key, err)
+	}
+	if len(password) < minPassword {
+		return "", fault(key, "%s %s: shorter than %d characters", key, file, minPassword)
+	}
+	return password, nil
+}
 func sortedKeys[V any](m map[string]V) []string {
 	keys := make([]string, 0, len(m))
 	for k := range m {
