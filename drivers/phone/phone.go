@@ -1,6 +1,6 @@
-// Package phone watches Cisco IP phones, gently: by the XML pages that a stock
-// phone serves to anybody when Unified CM lets it, by SIP OPTIONS where a phone
-// answers them, and by subscribing to a call server for its lines (RFC 4235).
+// Package phone learns how Cisco IP phones are, gently: by the XML pages that a
+// stock phone serves to anybody when Unified CM lets it, by SIP OPTIONS where a
+// phone answers them, and by subscribing to a call server for its lines (RFC 4235).
 //
 // Three sources, three kinds of truth. The pages ("phone/web") know who the
 // phone is, where it is registered and whether audio flows, but neither ringing
@@ -22,12 +22,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"pilotlight/agent/schedule"
+	"pilotlight/agent/supervise"
 	"pilotlight/drivers/internal/tell"
 )
 
@@ -94,12 +94,5 @@ func (d *Driver) Run(ctx context.Context) error {
 // start runs f in the group; a panic in it is an error of the driver, not the
 // end of the program.
 func start(g *errgroup.Group, f func() error) {
-	g.Go(func() (err error) {
-		defer func() {
-			if p := recover(); p != nil {
-				err = fmt.Errorf("phone: panic: %v\n%s", p, debug.Stack())
-			}
-		}()
-		return f()
-	})
+	g.Go(func() error { return supervise.Guard(f) })
 }
