@@ -2,7 +2,6 @@ package phone
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -12,7 +11,7 @@ import (
 
 // LineSubscriber is what Resolve needs of an event.Subscriber to the dialog package.
 type LineSubscriber interface {
-	WatchLine(ctx context.Context, cfg event.Config, tell func(event.Line)) error
+	FollowLine(ctx context.Context, cfg event.Config, tell func(event.Line), lost func(error)) error
 }
 
 // Resolve makes a server of its section: by is shared by all servers, secret
@@ -32,39 +31,26 @@ func (c CallServer) Resolve(by LineSubscriber, secret func(path string) (string,
 		}
 		cfg.Credentials = sip.Credentials{Username: c.Username, Password: password}
 	}
-	return Server{Name: c.Name, Domain: c.Domain, Lines: c.Lines, TTL: cfg.Expires, Watch: lineWatch{by, cfg}}, nil
+	return Server{Name: c.Name, Domain: c.Domain, Lines: c.Lines, TTL: cfg.Expires, Follow: lineFollower{by, cfg}}, nil
 }
 
-// lineWatch subscribes to lines at one call server.
-type lineWatch struct {
+// lineFollower subscribes to lines at one call server.
+type lineFollower struct {
 	by  LineSubscriber
 	cfg event.Config
 }
 
 // String hides the password: fmt does not ask a field that is not exported.
-func (w lineWatch) String() string { return w.cfg.Target }
+func (f lineFollower) String() string { return f.cfg.Target }
 
 // GoString hides the password.
-func (w lineWatch) GoString() string { return w.cfg.Target }
+func (f lineFollower) GoString() string { return f.cfg.Target }
 
-// Watch implements LineWatcher.
-func (w lineWatch) Watch(ctx context.Context, uri string, tell func(LineNotice)) error {
-	cfg := w.cfg
+// Follow implements LineFollower.
+func (f lineFollower) Follow(ctx context.Context, uri string, tell func(LineNotice), lost func(error)) error {
+	cfg := f.cfg
 	cfg.URI = uri
-	return w.by.WatchLine(ctx, cfg, func(l event.Line) {
+	return f.by.FollowLine(ctx, cfg, func(l event.Line) {
 		tell(LineNotice{State: l.State, Held: l.Held, Outgoing: l.Outgoing, Sites: l.Sites, For: l.For})
-	})
-}
-
-// askedPause is the pause that the call server asked for (RFC 6665 §4.1.3,
-// retry-after; RFC 3261 §20.33), at most an hour.
-func askedPause(err error) time.Duration {
-	var pause time.Duration
-	if t, ok := errors.AsType[*event.Termination](err); ok {
-		pause = t.RetryAfter
-	}
-	if r, ok := errors.AsType[*event.Refusal](err); ok {
-		pause = r.RetryAfter
-	}
-	return min(pause, time.Hour)
+	}, lost)
 }

@@ -17,7 +17,7 @@ var _ LineSubscriber = (*event.Subscriber)(nil)
 
 type fakeSubscriber struct{ asked event.Config }
 
-func (f *fakeSubscriber) WatchLine(_ context.Context, cfg event.Config, tell func(event.Line)) error {
+func (f *fakeSubscriber) FollowLine(_ context.Context, cfg event.Config, tell func(event.Line), _ func(error)) error {
 	f.asked = cfg
 	tell(event.Line{LineState: event.LineState{State: presence.LineConfirmed, Held: true, Outgoing: true}, For: time.Minute})
 	return nil
@@ -31,7 +31,7 @@ func TestASectionBecomesAServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got LineNotice
-	if err := server.Watch.Watch(t.Context(), "sip:1001@example.com", func(n LineNotice) { got = n }); err != nil {
+	if err := server.Follow.Follow(t.Context(), "sip:1001@example.com", func(n LineNotice) { got = n }, nil); err != nil {
 		t.Fatal(err)
 	}
 	if got.State != presence.LineConfirmed || !got.Held || !got.Outgoing || got.For != time.Minute {
@@ -42,7 +42,7 @@ func TestASectionBecomesAServer(t *testing.T) {
 	if f.asked.URI != want.URI || f.asked.Target != want.Target || f.asked.Expires != want.Expires || f.asked.Credentials != want.Credentials {
 		t.Errorf("asked for %+v", f.asked)
 	}
-	if s := fmt.Sprintf("%v %+v %#v", server, server, server.Watch); strings.Contains(s, "secret of") {
+	if s := fmt.Sprintf("%v %+v %#v", server, server, server.Follow); strings.Contains(s, "secret of") {
 		t.Errorf("prints its password: %s", s)
 	}
 }
@@ -56,22 +56,6 @@ func TestSectionsThatCannotBeResolved(t *testing.T) {
 	for _, target := range []string{"", "10.0.0.5", "tel:1001", "sip:"} {
 		if _, err := (CallServer{Name: "pbx", Target: target}).Resolve(nil, secret); err == nil {
 			t.Errorf("target %q is taken", target)
-		}
-	}
-}
-
-func TestTheCallServersOwnPauseIsKept(t *testing.T) {
-	for _, c := range []struct {
-		err  error
-		want time.Duration
-	}{
-		{&event.Termination{Reason: "probation", RetryAfter: 90 * time.Second}, 90 * time.Second},
-		{fmt.Errorf("wrapped: %w", &event.Refusal{Status: 503, RetryAfter: 5 * time.Hour}), time.Hour},
-		{event.ErrExpired, 0},
-		{nil, 0},
-	} {
-		if got := askedPause(c.err); got != c.want {
-			t.Errorf("%v: %v, want %v", c.err, got, c.want)
 		}
 	}
 }

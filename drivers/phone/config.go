@@ -111,7 +111,7 @@ type Server struct {
 	Name   string
 	Domain string        // of its lines; empty: Config.Domain
 	Lines  []string      // empty: all known
-	Watch  LineWatcher   // how to subscribe there
+	Follow LineFollower  // how to subscribe there
 	TTL    time.Duration // for a notice that does not say how long it holds; 0: 10 min
 }
 
@@ -148,7 +148,7 @@ func (c Config) check() error {
 		switch {
 		case s.Name == "" || servers[s.Name]:
 			faults = append(faults, fmt.Errorf("call manager %q: want a name of its own", s.Name))
-		case s.Watch == nil:
+		case s.Follow == nil:
 			faults = append(faults, fmt.Errorf("call manager %q: nothing to subscribe with", s.Name))
 		case c.Domain == "":
 			faults = append(faults, fmt.Errorf("call manager %q: no domain for its lines", s.Name))

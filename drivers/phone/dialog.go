@@ -2,6 +2,7 @@ package phone
 
 import (
 	"context"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"sync"
@@ -26,127 +27,79 @@ type LineNotice struct {
 	For      time.Duration // how long it holds: the rest of the subscription; 0: not told
 }
 
-// LineWatcher keeps one subscription to the dialog package (RFC 4235) of uri.
+// LineFollower subscribes to the dialog package (RFC 4235) of a line, for ever.
 //
-// Watch calls tell for each change, and again after each refresh, one call at a
-// time, until ctx is done or the subscription is lost. Its error is permanent
-// (agent.Permanent) where trying again would lock the account.
-type LineWatcher interface {
-	Watch(ctx context.Context, uri string, tell func(LineNotice)) error
+// Follow calls tell for each change, and again after each refresh, and lost when
+// nobody vouches for what was told any more; one call at a time. It returns when
+// ctx is done, or with a permanent error (agent.Permanent) where trying again
+// would lock the account.
+type LineFollower interface {
+	Follow(ctx context.Context, uri string, tell func(LineNotice), lost func(error)) error
 }
 
-// The pause before a lost subscription is tried again: it doubles, unless the
-// subscription had lived for a while.
-const (
-	firstPause = time.Second
-	mostPause  = 5 * time.Minute
-	steady     = time.Minute
-)
-
-// dialogs watches the lines at one call server.
+// dialogs follows the lines at one call server.
 type dialogs struct {
 	*Driver
 	server Server
-	stop   context.CancelCauseFunc
 
 	proved     chan struct{} // closed once the server has answered anything but a refused password
 	provedOnce sync.Once
 
 	mu   sync.Mutex
-	live int // subscriptions that have told something
+	live int // lines of which something is told
 }
 
 func (d *Driver) startDialogs(ctx context.Context, g *errgroup.Group, lines *lineSet) {
 	for _, server := range d.config.Servers {
-		ctx, stop := context.WithCancelCause(ctx)
-		s := &dialogs{Driver: d, server: server, stop: stop, proved: make(chan struct{})}
+		s := &dialogs{Driver: d, server: server, proved: make(chan struct{})}
 		set := lines
 		if len(server.Lines) > 0 {
 			set = newLineSet(server.Lines)
 		}
-		start(g, func() error {
-			defer stop(nil)
-			return s.serve(ctx, g, set)
-		})
+		start(g, func() error { return s.serve(ctx, g, set) })
 	}
 }
 
-// serve starts a watch for each number that becomes known. The first one goes
-// alone: five hundred subscriptions under a wrong password would lock the account.
+// serve follows each number that becomes known. The first one goes alone: five
+// hundred subscriptions under a wrong password would lock the account.
 func (s *dialogs) serve(ctx context.Context, g *errgroup.Group, lines *lineSet) error {
-	watched := map[string]bool{}
+	serving, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	followed := map[string]bool{}
 	for {
 		numbers, more := lines.all()
 		for _, n := range numbers {
-			if watched[n] || len(watched) == maxLines {
+			if followed[n] || len(followed) == maxLines {
 				continue
 			}
-			watched[n] = true
-			start(g, func() error { return s.keep(ctx, n) })
+			followed[n] = true
+			l := &line{server: s, of: s.config.line(n), uri: "sip:" + n + "@" + s.server.Domain}
+			start(g, func() error { return l.keep(ctx, serving, stop) })
 			select {
 			case <-s.proved:
-			case <-ctx.Done():
-				return s.ended(ctx)
+			case <-serving.Done():
+				return ended(serving)
 			}
 		}
 		select {
 		case <-more:
-		case <-ctx.Done():
-			return s.ended(ctx)
+		case <-serving.Done():
+			return ended(serving)
 		}
 	}
 }
 
 // ended tells the driver's end, which is passed on, from this server's alone.
-func (s *dialogs) ended(ctx context.Context) error {
-	if agent.IsPermanent(context.Cause(ctx)) {
-		return nil
+func ended(serving context.Context) error {
+	if cause := context.Cause(serving); !agent.IsPermanent(cause) {
+		return cause
 	}
-	return ctx.Err()
+	return nil
 }
 
-// keep watches one line until the end. A lost subscription tells nothing: what
-// was told last holds for as long as was promised, and then is last known.
-func (s *dialogs) keep(ctx context.Context, number string) error {
-	of, uri := s.config.line(number), "sip:"+number+"@"+s.server.Domain
-	pause := firstPause
-	for {
-		told, began := false, time.Now()
-		err := s.server.Watch.Watch(ctx, uri, func(n LineNotice) {
-			if !told {
-				told = true
-				s.came(1, nil)
-			}
-			s.observe(ctx, of, n)
-		})
-		if told && ctx.Err() == nil {
-			s.came(-1, err)
-		}
-		switch {
-		case ctx.Err() != nil:
-			return s.ended(ctx)
-		case agent.IsPermanent(err):
-			s.log.Error("call manager refuses us for good: its lines are not watched", "peer", s.server.Name, "err", err)
-			s.stop(err)
-			return nil
-		}
-		s.prove()
-		if time.Since(began) >= steady {
-			pause = firstPause
-		}
-		s.log.Debug("line subscription ended", "peer", s.server.Name, "presentity", string(of), "err", err, "pause", pause)
-		select {
-		case <-time.After(max(pause, askedPause(err))):
-		case <-ctx.Done():
-			return s.ended(ctx)
-		}
-		pause = min(2*pause, mostPause)
-	}
-}
-
-// came counts live subscriptions, and logs when the first comes and the last goes.
+// came counts the lines that are told of, and logs when the first comes and the
+// last goes.
 func (s *dialogs) came(n int, err error) {
-	s.prove()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.live += n
@@ -160,19 +113,67 @@ func (s *dialogs) came(n int, err error) {
 
 func (s *dialogs) prove() { s.provedOnce.Do(func() { close(s.proved) }) }
 
-func (s *dialogs) observe(ctx context.Context, of presence.Presentity, n LineNotice) {
-	ttl := n.For
-	if ttl <= 0 {
-		ttl = s.server.TTL
+// line is one line at one call server.
+type line struct {
+	server *dialogs
+	of     presence.Presentity
+	uri    string
+	last   *presence.Observation // what is told of it; nil while nobody vouches for anything
+}
+
+// keep follows the line until the driver's or its server's end: serving is done
+// at either, ctx at the driver's alone, at which what was told stays as it is.
+func (l *line) keep(ctx, serving context.Context, stop context.CancelCauseFunc) error {
+	s := l.server
+	failed := func(err error) {
+		if err != nil {
+			stop(err)
+		}
 	}
-	line := presence.Line{Number: of.User(), State: n.State, Held: n.Held, Outgoing: n.Outgoing, Sites: n.Sites}
-	err := s.needs.Heart.Observe(ctx, presence.Observation{
-		Source: "dialog/" + s.server.Name, Of: of, Seen: time.Now(), TTL: ttl,
-		Facts: presence.Facts{Calls: &presence.Calls{Exact: true, Lines: []presence.Line{line}}},
-	})
-	if err != nil && ctx.Err() == nil {
-		s.log.Debug("observe", "presentity", string(of), "err", err)
+	err := s.server.Follow.Follow(serving, l.uri,
+		func(n LineNotice) { failed(l.tell(ctx, n)) },
+		func(err error) { s.prove(); failed(l.lost(ctx, err)) })
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case serving.Err() == nil && agent.IsPermanent(err):
+		s.log.Error("call manager refuses us for good: its lines are not followed", "peer", s.server.Name, "err", err)
+		stop(err)
+	case serving.Err() == nil:
+		return err
 	}
+	return l.lost(ctx, err)
+}
+
+// tell tells the state of the line, for as long as the subscription vouches for it.
+func (l *line) tell(ctx context.Context, n LineNotice) error {
+	s := l.server
+	s.prove()
+	if l.last == nil {
+		s.came(1, nil)
+	}
+	state := presence.Line{Number: l.of.User(), State: n.State, Held: n.Held, Outgoing: n.Outgoing, Sites: n.Sites}
+	l.last = &presence.Observation{
+		Source: "dialog/" + s.server.Name, Of: l.of, Seen: time.Now(), TTL: n.For,
+		Facts: presence.Facts{Calls: &presence.Calls{Exact: true, Lines: []presence.Line{state}}},
+	}
+	if n.For <= 0 {
+		l.last.TTL = s.server.TTL
+	}
+	return s.heart.Observe(ctx, slog.String("presentity", string(l.of)), *l.last)
+}
+
+// lost tells the last word again, as one that held until now: it is last known
+// at once, and hides no longer what others see of the line's phone.
+func (l *line) lost(ctx context.Context, why error) error {
+	if l.last == nil {
+		return nil
+	}
+	l.server.came(-1, why)
+	over := *l.last
+	over.TTL = max(1, min(over.TTL, time.Since(over.Seen)))
+	l.last = nil
+	return l.server.heart.Observe(ctx, slog.String("presentity", string(l.of)), over)
 }
 
 // lineSet is the set of line numbers known, which grows while phones tell theirs.

@@ -24,7 +24,7 @@ type ProbeResult struct {
 	Registration *presence.Registration `json:"registration,omitempty"`
 	Calls        string                 `json:"calls"`    // what the streams say of calls, in words
 	Findings     []string               `json:"findings"` // what is missing, and what to switch on
-	OK           bool                   `json:"ok"`       // the phone can be watched by its pages
+	OK           bool                   `json:"ok"`       // the phone can be followed by its pages
 }
 
 // ProbedPage is one page of a probe.

@@ -65,6 +65,9 @@ func (t *DialogTable) put(d Dialog) {
 	t.dialogs[d.ID] = d
 }
 
+// maxSites bounds where one line's calls may be: more phones share no line.
+const maxSites = 64
+
 // LineState is the state of one line by its dialogs.
 type LineState struct {
 	State    presence.LineState // the strongest dialog's
@@ -72,11 +75,6 @@ type LineState struct {
 	Outgoing bool               // the strongest dialogs were begun from here
 	Sites    []netip.Addr       // where the local targets are, sorted, if told by address
 	Dialogs  int
-}
-
-// Equal reports that both say the same.
-func (l LineState) Equal(o LineState) bool {
-	return l.State == o.State && l.Held == o.Held && l.Outgoing == o.Outgoing && l.Dialogs == o.Dialogs && slices.Equal(l.Sites, o.Sites)
 }
 
 // Line sums the table up.
@@ -107,6 +105,7 @@ func (t *DialogTable) Line() LineState {
 	line.Outgoing = began[Initiator] && !began[Recipient]
 	line.Held = confirmed > 0 && held == confirmed
 	slices.SortFunc(line.Sites, netip.Addr.Compare)
+	line.Sites = line.Sites[:min(len(line.Sites), maxSites)]
 	return line
 }
 

@@ -7,8 +7,8 @@
 // it on, sending the refreshes that are due. Its mailbox is bounded, and its
 // NOTIFYs are taken in the order of CSeq only.
 //
-// Watch is one subscription's life; Keep subscribes again for ever, by the
-// pause that the notifier's reason asks for (RFC 6665 §4.1.3).
+// FollowLine subscribes to a line for ever: anew after each end, by the pause
+// that the notifier's reason asks for (RFC 6665 §4.1.3).
 //
 // DecodeDialogs reads application/dialog-info+xml (RFC 4235) into values, and
 // a DialogTable makes of full and partial documents the state of one line.

@@ -206,7 +206,9 @@ func subscriber(t *testing.T, p Package) *Subscriber {
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
-		if k := s.Subscriptions(); k != 0 {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if k := len(s.dialogs); k != 0 {
 			t.Errorf("%d subscriptions left", k)
 		}
 	})

@@ -23,15 +23,10 @@ type Endpoint interface {
 type Package struct {
 	Name   string
 	Accept []string // body types
-	// FullState: each notice tells all, so that the mailbox keeps the last only.
-	FullState bool
 }
 
-// The packages that drivers subscribe to.
-var (
-	DialogPackage   = Package{Name: "dialog", Accept: []string{DialogInfoType}}
-	PresencePackage = Package{Name: "presence", Accept: []string{"application/pidf+xml"}, FullState: true}
-)
+// DialogPackage is that of RFC 4235.
+var DialogPackage = Package{Name: "dialog", Accept: []string{DialogInfoType}}
 
 // Config is one subscription to be made.
 type Config struct {
@@ -43,7 +38,7 @@ type Config struct {
 	ID          string // id parameter of Event, seldom wanted
 	Expires     time.Duration
 	Credentials sip.Credentials
-	Queue       int // notices that wait to be taken, unless FullState: 32
+	Queue       int // notices that wait to be taken: 32
 	// FirstNotice is Timer N: how long a SUBSCRIBE waits for its NOTIFY (RFC 6665
 	// §4.1.2.4), 64*T1 = 32 s. Timeout bounds each exchange, and is that too.
 	FirstNotice, Timeout time.Duration
@@ -63,9 +58,6 @@ func (c Config) withDefaults(p Package) Config {
 	}
 	if c.Queue <= 0 {
 		c.Queue = 32
-	}
-	if p.FullState {
-		c.Queue = 1
 	}
 	if c.FirstNotice <= 0 {
 		c.FirstNotice = timerN
@@ -97,13 +89,6 @@ func New(p Package, e Endpoint, log *slog.Logger) (*Subscriber, error) {
 		return nil, fmt.Errorf("event %s: %w", p.Name, err)
 	}
 	return s, nil
-}
-
-// Subscriptions is how many there are now.
-func (s *Subscriber) Subscriptions() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.dialogs)
 }
 
 // Subscribe makes a subscription: it returns when the notifier has accepted it

@@ -309,86 +309,25 @@ func TestASubscriptionSurvivesLoss(t *testing.T) {
 }
 
 func TestTheMailboxIsBounded(t *testing.T) {
-	for _, tt := range []struct {
-		pkg   Package
-		first int // the oldest notice kept
-	}{{DialogPackage, 97}, {Package{Name: "dialog", FullState: true}, 100}} {
-		s := subscriber(t, tt.pkg)
-		n := newNotifier(t, func(k int, q sub) {
-			if k == 1 {
-				q.reply(200, "Expires: 60")
-				for i := 1; i <= 100; i++ {
-					q.notify(i, "active", fmt.Sprint(i))
-				}
-			}
-		})
-		cfg := n.config()
-		cfg.Queue = 4
-		x := subscribe(t, s, cfg)
-		for range 100 {
-			if n.answer() != 200 {
-				t.Fatal("not accepted")
-			}
-		}
-		if got := nextNotice(t, x); string(got.Body) != fmt.Sprint(tt.first) {
-			t.Errorf("first kept: %s", got.Body)
-		}
-	}
-}
-
-func TestKeepSubscribesAgainByTheReason(t *testing.T) {
 	s := subscriber(t, DialogPackage)
 	n := newNotifier(t, func(k int, q sub) {
-		q.reply(200, "Expires: 60")
 		if k == 1 {
-			q.notify(1, "active", "one")
-			q.notify(2, "terminated;reason=deactivated", "")
-			return
+			q.reply(200, "Expires: 60")
+			for i := 1; i <= 100; i++ {
+				q.notify(i, "active", fmt.Sprint(i))
+			}
 		}
-		q.notify(1, "active", "two")
 	})
-	ctx, cancel := context.WithCancel(context.Background())
-	var bodies []string
-	troubles := 0
 	cfg := n.config()
-	cfg.Timeout = 100 * time.Millisecond
-	err := s.Keep(ctx, cfg, func(x Notice) {
-		bodies = append(bodies, string(x.Body))
-		if string(x.Body) == "two" {
-			cancel()
+	cfg.Queue = 4
+	x := subscribe(t, s, cfg)
+	for range 100 {
+		if n.answer() != 200 {
+			t.Fatal("not accepted")
 		}
-	}, func(error) { troubles++ })
-	if !errors.Is(err, context.Canceled) || strings.Join(bodies, " ") != "one  two" || troubles != 1 {
-		t.Errorf("%v, %q, %d", err, bodies, troubles)
 	}
-	got := n.seen()
-	if header(got[0], "Call-ID") == header(got[1], "Call-ID") || strings.Contains(header(got[1], "To"), "tag") {
-		t.Error("the new subscription uses the old dialog")
-	}
-	n.become(func(_ int, q sub) { q.reply(401, "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\"") })
-	if err := s.Keep(context.Background(), cfg, func(Notice) {}, nil); !agent.IsPermanent(err) {
-		t.Error(err)
-	}
-}
-
-func TestThePauseBeforeANewSubscription(t *testing.T) {
-	const pause = 8 * time.Second
-	end := func(reason string, after time.Duration) error { return &Termination{Reason: reason, RetryAfter: after} }
-	for _, tt := range []struct {
-		err   error
-		lived time.Duration
-		want  time.Duration
-	}{
-		{end("deactivated", 0), time.Hour, 0}, {end("timeout", 0), time.Hour, 0}, {end("deactivated", 0), time.Second, pause},
-		{end("probation", time.Minute), time.Hour, time.Minute}, {end("probation", 0), time.Hour, pause}, {end("giveup", time.Minute), 0, time.Minute},
-		{end("rejected", 0), time.Hour, longPause}, {end("noresource", 0), time.Hour, longPause}, {end("invariant", 31536000*time.Second), 0, 31536000 * time.Second},
-		{end("", 0), time.Hour, pause}, {end("something new", time.Minute), 0, time.Minute},
-		{&Refusal{Status: 481}, time.Hour, 0}, {&Refusal{Status: 481}, 0, pause}, {&Refusal{Status: 503, RetryAfter: time.Minute}, 0, time.Minute},
-		{&Refusal{Status: 403}, 0, longPause}, {&Refusal{Status: 404}, 0, pause}, {ErrNoNotice, time.Hour, pause}, {ErrExpired, time.Hour, pause},
-	} {
-		if got := afterEnd(tt.err, tt.lived, pause); got != tt.want {
-			t.Errorf("%v after %v: %v, want %v", tt.err, tt.lived, got, tt.want)
-		}
+	if got := nextNotice(t, x); string(got.Body) != "97" {
+		t.Errorf("first kept: %s", got.Body)
 	}
 }
 
@@ -397,7 +336,7 @@ func TestAPackageIsClaimedOnce(t *testing.T) {
 	if _, err := New(DialogPackage, s.endpoint, s.log); err == nil {
 		t.Error("claimed twice")
 	}
-	if _, err := New(PresencePackage, s.endpoint, s.log); err != nil {
+	if _, err := New(Package{Name: "presence"}, s.endpoint, s.log); err != nil {
 		t.Error(err)
 	}
 }
@@ -406,37 +345,6 @@ func TestAStrictRouterGetsTheRequestURI(t *testing.T) {
 	uri, routes := strict("sip:a@b", []string{"<sip:strict.example.com>", "<sip:two;lr>"})
 	if uri != "sip:strict.example.com" || strings.Join(routes, ",") != "<sip:two;lr>,<sip:a@b>" {
 		t.Error(uri, routes)
-	}
-}
-
-func TestWatchLineTellsTheLine(t *testing.T) {
-	s := subscriber(t, DialogPackage)
-	doc := func(version int, state, dialogs string) string {
-		return fmt.Sprintf(`<?xml version="1.0"?><dialog-info xmlns="urn:ietf:params:xml:ns:dialog-info" version="%d" state="%s" entity="sip:1001@example.com">%s</dialog-info>`, version, state, dialogs)
-	}
-	n := newNotifier(t, func(k int, q sub) {
-		if k == 1 {
-			q.ok(3600, 1, "") // neutral: no dialogs
-			q.notify(2, "active", doc(1, "full", `<dialog id="a" direction="recipient"><state>early</state></dialog>`))
-			q.notify(3, "active", "this is no XML <")
-			q.notify(4, "active", doc(2, "partial", `<dialog id="a"><state>confirmed</state><local><target uri="sip:1001@127.0.0.9:5060"/></local></dialog>`))
-		}
-	})
-	ctx, cancel := context.WithCancel(context.Background())
-	var got []string
-	cfg := n.config()
-	cfg.Timeout = 100 * time.Millisecond
-	_ = s.WatchLine(ctx, cfg, func(l Line) {
-		got = append(got, fmt.Sprintf("%s%v", l.State, l.Sites))
-		if l.For <= 0 || l.For > time.Hour {
-			t.Errorf("for %v", l.For)
-		}
-		if len(got) == 3 {
-			cancel()
-		}
-	})
-	if strings.Join(got, " ") != "idle[] early[] confirmed[127.0.0.9]" {
-		t.Error(got)
 	}
 }
 

@@ -56,7 +56,7 @@ func (t *Teller) Observe(ctx context.Context, about slog.Attr, all ...presence.O
 	was := t.turn(place{all[0].Source, about.String()}, err != nil)
 	switch {
 	case err != nil && !was:
-		first, n := split(err)
+		n, first := split(err)
 		t.log.Warn("refused by the heart: not shown", about, "source", all[0].Source, "refused", n, "err", first)
 	case err == nil && was:
 		t.log.Info("taken by the heart again", about, "source", all[0].Source)
@@ -77,13 +77,13 @@ func (t *Teller) turn(p place, refused bool) (was bool) {
 	return was
 }
 
-// split gives the first of joined errors, and how many there are: a thousand
+// split tells how many errors are joined, and the first of them: a thousand
 // phones that are one too many must not be a thousand lines.
-func split(err error) (first error, n int) {
+func split(err error) (n int, first error) {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		if all := joined.Unwrap(); len(all) > 0 {
-			return all[0], len(all)
+			return len(all), all[0]
 		}
 	}
-	return err, 1
+	return 1, err
 }
