@@ -39,18 +39,25 @@ echo "drill: bench" >&2
 make -s build
 testbench/bench.sh -full >"$out/bench" || { failed=1; echo 'The bench **failed**.' >"$out/bench"; }
 
-# drills: the tests of the power cuts, with the table or the last line that each logged.
+# drills: the tests of the power cuts, each with the last thing that it logged, or its table's row in words.
 drills() {
   awk '
-    /^=== RUN/         { said = "" }
-    /^ *\| *[0-9]/     { said = $0; gsub(/^ *\| *| *\| *$/, "", said); n = split(said, v, / *\| */)
-                         said = v[1] " runs, " v[2] " acknowledged, " v[3] " lost, " v[4] " failed starts, " v[5] " set aside, " v[6] " epoch not grown, " v[7] " refused"; next }
-    /^ +[a-z_]+\.go:[0-9]+: / { if ($0 !~ /seed/) { said = $0; sub(/^ +[a-z_]+\.go:[0-9]+: /, "", said); gsub(/\|/, "/", said) } }
-    /^ *--- (PASS|FAIL)/ { t[++c] = $3; r[$3] = $2; s[$3] = $4; if (said != "") w[$3] = said; said = "" }
-    /^ok |^FAIL\t/     { if ($2 ~ /testbench\/(drill|powercut)$/)
-                           for (i = 1; i <= c; i++) { k = t[i]; m = r[k]; gsub(/[:()]/, "", m); gsub(/[()]/, "", s[k])
-                             printf "| %s | %s | %s | %s |\n", k, m == "PASS" ? "pass" : "**FAIL**", s[k], substr(w[k], 1, 200) }
-                         c = 0; delete w }
+    BEGIN { columns = split("runs acknowledged lost failed_starts set_aside epoch_not_grown refused seconds", column, " ") }
+    /^=== (RUN|NAME|CONT)/ { test = $3 }
+    /^ +\| [0-9]/ {
+      split($0, v, / *\| */)
+      text = ""
+      for (i = 1; i < columns; i++) if (i <= 2 || v[i + 1] > 0) text = text (text == "" ? "" : ", ") v[i + 1] " " column[i]
+      gsub(/_/, " ", text)
+      said[test] = text
+    }
+    /^ +[a-z_]+\.go:[0-9]+: / && !/seed/ { text = $0; sub(/^ +[a-z_]+\.go:[0-9]+: /, "", text); gsub(/\|/, "/", text); said[test] = substr(text, 1, 120) }
+    /^ *--- (PASS|FAIL):/ { order[++n] = $3; result[$3] = $2 == "PASS:" ? "pass" : "**FAIL**"; time[$3] = $4; gsub(/[()]/, "", time[$3]) }
+    /^(ok +|FAIL)\t/ {
+      if ($2 ~ /testbench\/(drill|powercut)$/)
+        for (i = 1; i <= n; i++) printf "| %s | %s | %s | %s |\n", order[i], result[order[i]], time[order[i]], said[order[i]]
+      n = 0
+    }
   ' "$out/tests"
 }
 

@@ -26,9 +26,9 @@ func TestTheBenchGivesItsFigures(t *testing.T) {
 	onDisk := writesReachADisk(t)
 	for name, f := range figuresIn(t, lines) {
 		switch {
-		case strings.HasPrefix(name, "changes not seen"):
+		case name == "changes not seen":
 			if f.Value != 0 {
-				t.Errorf("%v changes were not on the panel within a second", f.Value)
+				t.Errorf("%v changes never came to the panel", f.Value)
 			}
 		case !onDisk && strings.HasPrefix(name, "written"):
 		case f.Value <= 0:
@@ -53,7 +53,7 @@ func figuresIn(t *testing.T, file string) map[string]figure {
 	}
 	for _, want := range []string{
 		"size of the binary", "resident memory in the end (RSS)", "CPU of the agent at 0.83 changes/s",
-		"change to panel event, p50", "change to panel event, p99", "changes not seen within a second",
+		"change to panel event, p50", "change to panel event, p99", "changes not seen",
 		"written: changes and polls", "restart to ready", "start to populated panel",
 	} {
 		if _, there := all[want]; !there {

@@ -11,7 +11,7 @@ import (
 // The calls of an ordinary hour, and of the time in which latency is measured.
 const (
 	ordinaryRing, ordinaryTalk = 6 * time.Second, 30 * time.Second
-	quickRing, quickTalk       = time.Second, 2 * time.Second
+	quickRing, quickTalk       = 2 * time.Second, 3 * time.Second
 )
 
 // load is one branch at its usual load, with viewers: what the agent needs for
@@ -50,6 +50,7 @@ func (p plan) load(ctx context.Context, r *report, phones int) error {
 	}
 	r.add(scenario, "resident memory in the end (RSS)", m.RSS/(1<<20), "MiB", memoryAim(phones))
 	r.add(scenario, "the same, its share (PSS)", m.PSS/(1<<20), "MiB", 0)
+	r.add(scenario, "of which pages of the binary and the store", m.File/(1<<20), "MiB", 0)
 	r.add(scenario, "most resident memory ever", m.Peak/(1<<20), "MiB", 0)
 
 	b.agent.stop()
@@ -105,7 +106,7 @@ func (p plan) latency(ctx context.Context, r *report, scenario string, b *pair, 
 		return err
 	}
 	if len(missed) > 0 {
-		log.Printf("no event within a second: %.10q", missed)
+		log.Printf("%d changes without an event, such as %s", len(missed), missed[0])
 	}
 	if n := int(done.changes.Load()); n != len(took)+len(missed) {
 		return fmt.Errorf("%d changes, but %d seen and %d missed", n, len(took), len(missed))
@@ -115,7 +116,7 @@ func (p plan) latency(ctx context.Context, r *report, scenario string, b *pair, 
 	r.add(scenario, "change to panel event, p99", ms(.99), "ms", 50)
 	r.add(scenario, "change to panel event, most", ms(1), "ms", 0)
 	r.add(scenario, "changes seen", float64(len(took)), "", 0)
-	r.zero(scenario, "changes not seen within a second", float64(len(missed)))
+	r.zero(scenario, "changes not seen", float64(len(missed)))
 	r.add(scenario, fmt.Sprintf("CPU of the agent at %v changes/s", p.Changes), cpu.agent, "s/min", 0)
 	return nil
 }

@@ -35,7 +35,7 @@ var defaultPolls = polls{SIP: "30s", Web: "60s", SNMP: "60s"}
 var usual = plan{
 	Polls: defaultPolls, Sizes: []int{500, 1000}, Viewers: 50,
 	Settle: 30 * time.Second, Window: time.Minute, Changes: 20, Latency: 40 * time.Second,
-	Wear: wear{Phones: 500, Speed: 60, Length: 100 * time.Second, Dials: []time.Duration{time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second}},
+	Wear: wear{Phones: 500, Speed: 60, Length: 100 * time.Second, Learn: 5 * time.Minute, Dials: []time.Duration{time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second}},
 	Demo: 24,
 }
 
@@ -48,8 +48,8 @@ var whole = func() plan {
 
 var shortest = plan{
 	Polls: polls{"5s", "5s", "5s"}, Sizes: []int{40}, Viewers: 5,
-	Settle: time.Second, Window: 4 * time.Second, Changes: 20, Latency: 6 * time.Second,
-	Wear: wear{Phones: 120, Speed: 60, Length: 5 * time.Second, Dials: []time.Duration{10 * time.Second}},
+	Settle: time.Second, Window: 4 * time.Second, Changes: 10, Latency: 6 * time.Second,
+	Wear: wear{Phones: 120, Speed: 60, Length: 5 * time.Second, Learn: time.Second, Dials: []time.Duration{10 * time.Second}},
 	Demo: 6,
 }
 
@@ -63,6 +63,11 @@ func (p plan) run(ctx context.Context) (*report, error) {
 		return nil, err
 	}
 	r.add("build", "size of the binary", float64(size.Size())/1e6, "MB", 28)
+	quiet, err := p.quietDay(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("polls alone: %w", err)
+	}
+	defer quiet.close()
 	for _, phones := range p.Sizes {
 		log.Printf("%d phones: memory, CPU, latency", phones)
 		if err := p.load(ctx, r, phones); err != nil {
@@ -70,7 +75,7 @@ func (p plan) run(ctx context.Context) (*report, error) {
 		}
 	}
 	log.Printf("wear: %d phones, time %v times as fast, %v", p.Wear.Phones, p.Wear.Speed, p.Wear.Length)
-	if err := p.wearOut(ctx, r); err != nil {
+	if err := p.wearOut(ctx, r, quiet); err != nil {
 		return nil, fmt.Errorf("wear: %w", err)
 	}
 	log.Printf("demo")

@@ -13,7 +13,7 @@ import (
 const tick = 10 * time.Millisecond
 
 // memory is what a process holds, in bytes.
-type memory struct{ RSS, PSS, Peak float64 }
+type memory struct{ RSS, PSS, File, Peak float64 }
 
 func memoryOf(pid int) (m memory, err error) {
 	rollup, err := readProc(pid, "smaps_rollup")
@@ -28,7 +28,7 @@ func memoryOf(pid int) (m memory, err error) {
 		in  map[string]string
 		key string
 		to  *float64
-	}{{rollup, "Rss", &m.RSS}, {rollup, "Pss", &m.PSS}, {status, "VmHWM", &m.Peak}} {
+	}{{rollup, "Rss", &m.RSS}, {rollup, "Pss", &m.PSS}, {status, "RssFile", &m.File}, {status, "VmHWM", &m.Peak}} {
 		kib, err := strconv.ParseFloat(strings.TrimSuffix(want.in[want.key], " kB"), 64)
 		if err != nil {
 			return m, fmt.Errorf("process %d: %s: %w", pid, want.key, err)

@@ -20,37 +20,36 @@ type wear struct {
 	Phones int
 	Speed  float64
 	Length time.Duration // of the measurement; times Speed, the part of the day
+	Learn  time.Duration // until polls alone tell nothing new
 	Dials  []time.Duration
 }
 
 // Calls of a day: they ring for six seconds and last for two minutes.
 const dayRing, dayTalk = 6 * time.Second, 2 * time.Minute
 
-// worn is what one agent wrote, scaled to the whole day.
+// worn is what one agent wrote, or would write in a whole day.
 type worn struct{ bytes, commits, changes float64 }
-
-func (w wear) scaled(d time.Duration) time.Duration { return time.Duration(float64(d) / w.Speed) }
 
 // wearOut measures all dials at the same time, for they take minutes and sleep
 // most of it.
-func (p plan) wearOut(ctx context.Context, r *report) error {
-	g, ctx := errgroup.WithContext(ctx)
-	var polls worn
-	g.Go(func() (err error) {
-		polls, err = p.quietDay(ctx)
-		return err
-	})
+func (p plan) wearOut(ctx context.Context, r *report, quiet *quietDay) error {
+	g, each := errgroup.WithContext(ctx)
 	days := make([]worn, len(p.Wear.Dials))
 	for i, dial := range p.Wear.Dials {
 		g.Go(func() (err error) {
-			days[i], err = p.busyDay(ctx, dial)
+			days[i], err = p.busyDay(each, dial)
 			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
+	polls, err := quiet.end(ctx)
+	if err != nil {
+		return err
+	}
 	r.add("8 h of polls", "written, no calls at all", polls.bytes/1e6, "MB", 0)
+	r.add("8 h of polls", "commits", polls.commits, "", 0)
 	for i, dial := range p.Wear.Dials {
 		scenario := fmt.Sprintf("8 h at a dial of %v", dial)
 		aim := 0.
@@ -64,25 +63,56 @@ func (p plan) wearOut(ctx context.Context, r *report) error {
 	return nil
 }
 
-// busyDay is a day of calls.
-func (p plan) busyDay(ctx context.Context, dial time.Duration) (worn, error) {
-	w := p.Wear
-	return p.day(ctx, w.scaled(dial), w.Length, w.Speed, func(b *pair) func() (*made, error) {
-		return calls{branch: b, changes: changesPerSecond * w.Speed, rings: w.scaled(dayRing), lasts: w.scaled(dayTalk)}.begin(ctx)
-	})
+// quietDay is an agent in whose branch nobody calls. It runs from the beginning
+// of the bench, for it takes minutes until every phone that never answers
+// OPTIONS has been asked three times and is known for that.
+type quietDay struct {
+	pair   *pair
+	before worn
+	since  time.Time
+	begun  chan error
+	stop   context.CancelFunc
 }
 
-// quietDay is a day on which nobody calls.
-func (p plan) quietDay(ctx context.Context) (worn, error) {
-	return p.day(ctx, 10*time.Second, p.Wear.Length, 1, func(*pair) func() (*made, error) {
-		return func() (*made, error) { return &made{}, nil }
-	})
+func (p plan) quietDay(ctx context.Context) (*quietDay, error) {
+	b, err := newPair(p, p.Wear.Phones, 10*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	q := &quietDay{pair: b, begun: make(chan error, 1), stop: stop}
+	if _, err := b.start(ctx); err != nil {
+		q.close()
+		return nil, err
+	}
+	go func() {
+		err := sleep(ctx, p.Wear.Learn)
+		if err == nil {
+			q.since = time.Now()
+			q.before, err = b.worn(ctx)
+		}
+		q.begun <- err
+	}()
+	return q, nil
 }
 
-// day runs an agent with a dial for a time, while something goes on, and scales
-// what it wrote by the part of the day that this was.
-func (p plan) day(ctx context.Context, dial, length time.Duration, speed float64, goOn func(*pair) func() (*made, error)) (w worn, err error) {
-	b, err := newPair(p, p.Wear.Phones, dial)
+func (q *quietDay) end(ctx context.Context) (worn, error) {
+	if err := <-q.begun; err != nil {
+		return worn{}, err
+	}
+	after, err := q.pair.worn(ctx)
+	return after.less(q.before, time.Since(q.since)), err
+}
+
+func (q *quietDay) close() {
+	q.stop()
+	q.pair.close()
+}
+
+// busyDay is a day of calls, at a dial.
+func (p plan) busyDay(ctx context.Context, dial time.Duration) (w worn, err error) {
+	short := func(d time.Duration) time.Duration { return time.Duration(float64(d) / p.Wear.Speed) }
+	b, err := newPair(p, p.Wear.Phones, short(dial))
 	if err != nil {
 		return w, err
 	}
@@ -93,27 +123,33 @@ func (p plan) day(ctx context.Context, dial, length time.Duration, speed float64
 	if _, err := b.populated(ctx, p.Wear.Phones); err != nil {
 		return w, err
 	}
-	if err := sleep(ctx, max(2*dial, time.Second)); err != nil { // the first sight of all phones is on the disk
+	if err := sleep(ctx, time.Second); err != nil { // the first sight of all phones is on the disk
 		return w, err
 	}
 	before, err := b.worn(ctx)
 	if err != nil {
 		return w, err
 	}
-	end := goOn(b)
-	if err := sleep(ctx, length); err != nil {
+	end := calls{branch: b, changes: changesPerSecond * p.Wear.Speed, rings: short(dayRing), lasts: short(dayTalk)}.begin(ctx)
+	if err := sleep(ctx, p.Wear.Length); err != nil {
 		return w, err
 	}
 	done, err := end()
 	if err != nil {
 		return w, err
 	}
-	if err := sleep(ctx, min(2*dial, 2*time.Second)); err != nil { // the last changes, too
+	if err := sleep(ctx, time.Second); err != nil { // the last changes, too
 		return w, err
 	}
 	after, err := b.worn(ctx)
-	part := length.Seconds() * speed / workingDay.Seconds()
-	return worn{(after.bytes - before.bytes) / part, (after.commits - before.commits) / part, float64(done.changes.Load()) / part}, err
+	after.changes = float64(done.changes.Load())
+	return after.less(before, time.Duration(float64(p.Wear.Length)*p.Wear.Speed)), err
+}
+
+// less is what was written since before, scaled from that part of a day to all of it.
+func (w worn) less(before worn, part time.Duration) worn {
+	scale := workingDay.Seconds() / part.Seconds()
+	return worn{(w.bytes - before.bytes) * scale, (w.commits - before.commits) * scale, (w.changes - before.changes) * scale}
 }
 
 // worn is what the agent wrote so far.
