@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"pilotlight/agent/supervise"
 	"pilotlight/drivers/internal/snmp"
 )
 
@@ -41,7 +42,7 @@ func (d *Driver) Discover(ctx context.Context) ([]Found, error) {
 		group.SetLimit(workers)
 		for _, p := range next {
 			s.seen[p.name] = true
-			group.Go(func() error { return s.visit(ctx, p) })
+			group.Go(func() error { return supervise.Guard(func() error { return s.visit(ctx, p) }) })
 		}
 		if err := group.Wait(); err != nil {
 			return nil, err

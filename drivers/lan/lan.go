@@ -114,22 +114,11 @@ type polled struct {
 	target snmp.Target
 	depth  int // steps from a listed switch
 
-	started time.Time // of the last visit
-	quiet   time.Time // until then nothing is asked: it refused the credential
-	status  Status
-	err     error
-}
-
-// Status is how one switch is.
-type Status struct {
-	Name     string
-	Address  netip.AddrPort
-	SysName  string
-	Found    bool      // by discovery, not listed
-	Answered time.Time // last; zero: never
-	Partial  bool      // the last reading was cut short: rows not read again are kept, and grow old
-	Phones   int
-	Err      string
+	started  time.Time // of the last visit
+	quiet    time.Time // until then nothing is asked: it refused the credential
+	answered bool      // once, at least
+	partial  bool      // the last reading was cut short: rows not read again are kept, and grow old
+	err      error
 }
 
 const (
@@ -237,15 +226,12 @@ func (d *Driver) list(s Switch) error {
 	if len(d.switches) >= maxSwitches {
 		return fmt.Errorf("switch %s: more than %d switches", s.Name, maxSwitches)
 	}
-	d.switches[s.Name] = &polled{
-		name: s.Name, target: snmp.Target{Addr: at, Credential: s.SNMP},
-		status: Status{Name: s.Name, Address: at},
-	}
+	d.switches[s.Name] = &polled{name: s.Name, target: snmp.Target{Addr: at, Credential: s.SNMP}}
 	return nil
 }
 
-// Targets is what the queue is to hold; Run sets it.
-func (d *Driver) Targets() []schedule.Target {
+// targets is what the queue is to hold; Run sets it.
+func (d *Driver) targets() []schedule.Target {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	out := make([]schedule.Target, 0, len(d.switches))

@@ -1,17 +1,16 @@
 package lan
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"pilotlight/agent"
+	"pilotlight/agent/supervise"
 	"pilotlight/drivers/internal/snmp"
 )
 
@@ -20,24 +19,18 @@ func (d *Driver) Run(ctx context.Context) error {
 	if d.needs.Heart == nil || d.needs.Queue == nil || d.needs.Drawer == nil {
 		return agent.Permanent(errors.New("lan: built for discovery only"))
 	}
-	targets := d.Targets()
+	targets := d.targets()
 	d.restore(targets)
 	d.needs.Queue.Set(targets...)
 	work, ctx := errgroup.WithContext(ctx)
 	for range workers {
-		work.Go(func() error { return d.work(ctx) })
+		work.Go(func() error { return supervise.Guard(func() error { return d.work(ctx) }) })
 	}
 	return work.Wait()
 }
 
-// work makes visits one after the other. A panic, which a device could have
-// provoked, ends the driver's Run and not the agent.
-func (d *Driver) work(ctx context.Context) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("lan: panic: %v\n%s", p, debug.Stack())
-		}
-	}()
+// work makes visits one after the other.
+func (d *Driver) work(ctx context.Context) error {
 	for {
 		v, err := d.needs.Queue.Next(ctx)
 		if err != nil {
@@ -91,29 +84,24 @@ func (d *Driver) begin(name string) (*polled, error) {
 func (d *Driver) ended(p *polled, r *reading, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	was := p.status
-	s := &p.status
-	s.Err = ""
-	if err != nil {
-		s.Err = err.Error()
-	}
+	was := *p
 	p.err, p.quiet = err, time.Time{}
 	if agent.IsPermanent(err) {
 		p.quiet = time.Now().Add(quietFor)
 	}
 	log := d.log.With("peer", p.name)
 	if r == nil {
-		s.Partial = false
-		if was.Err == "" || class(was.Err) != class(s.Err) {
+		p.partial = false
+		if was.err == nil || class(was.err) != class(err) {
 			log.Warn("switch does not answer", "err", err)
 		}
 		return
 	}
-	s.Answered, s.SysName, s.Partial, s.Phones = r.at, r.sysName, r.partial(), len(r.phones)
+	p.answered, p.partial = true, r.partial()
 	switch {
-	case s.Partial && !was.Partial:
+	case p.partial && !was.partial:
 		log.Warn("switch read in part; what was not read again is kept, and grows old", "err", err)
-	case !s.Partial && (was.Err != "" || was.Answered.IsZero()):
+	case !p.partial && (was.err != nil || !was.answered):
 		log.Info("switch read", "name", r.sysName, "phones", len(r.phones), "ports", len(r.ports.byIndex))
 	default:
 		log.Debug("switch read", "phones", len(r.phones), "requests", r.requests, "took", time.Since(r.at))
@@ -121,8 +109,8 @@ func (d *Driver) ended(p *polled, r *reading, err error) {
 }
 
 // class is an error's text without digits, which tell nothing new.
-func class(s string) string {
-	return string(slices.DeleteFunc([]byte(s), func(c byte) bool { return c >= '0' && c <= '9' }))
+func class(err error) string {
+	return string(slices.DeleteFunc([]byte(err.Error()), func(c byte) bool { return c >= '0' && c <= '9' }))
 }
 
 // adopt takes on neighbours that are switches, where the configuration allows.
@@ -135,7 +123,7 @@ func (d *Driver) adopt(from *polled, r *reading) {
 		found = d.adoptOne(from, n) || found
 	}
 	if found && d.needs.Queue != nil {
-		d.needs.Queue.Set(d.Targets()...)
+		d.needs.Queue.Set(d.targets()...)
 	}
 }
 
@@ -159,10 +147,7 @@ func (d *Driver) adoptOne(from *polled, n neighbour) bool {
 			return false
 		}
 	}
-	d.switches[name] = &polled{
-		name: name, target: target, depth: from.depth + 1,
-		status: Status{Name: name, Address: target.Addr, Found: true},
-	}
+	d.switches[name] = &polled{name: name, target: target, depth: from.depth + 1}
 	d.log.Info("switch found", "peer", name, "address", target.Addr.String(), "behind", from.name)
 	return true
 }
@@ -177,18 +162,6 @@ func (d *Driver) allowed(n neighbour) bool {
 		}
 	}
 	return false
-}
-
-// Statuses tells how each switch is, by name.
-func (d *Driver) Statuses() []Status {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	out := make([]Status, 0, len(d.switches))
-	for _, p := range d.switches {
-		out = append(out, p.status)
-	}
-	slices.SortFunc(out, func(a, b Status) int { return cmp.Compare(a.Name, b.Name) })
-	return out
 }
 
 // read visits one switch within its deadline. The reading is nil where the
