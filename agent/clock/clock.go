@@ -7,7 +7,7 @@
 package clock
 
 import (
-	"sync"
+	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,42 +16,44 @@ import (
 // floor is a moment that has passed: no true clock shows an earlier one.
 var floor = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
+// maxDark is how long a branch may have been dark for its clock to be believed
+// where nothing disciplines it: a clock that lost its battery may show any year.
+const maxDark = 90 * 24 * time.Hour
+
 // Clock tells wall time.
 type Clock struct {
 	kernel func() (synced bool)
 	now    func() time.Time
 
-	mu      sync.Mutex
-	lowest  time.Time
-	trusted bool
+	made   time.Time
+	newest time.Time // a wall time that has passed
+	known  bool      // of this branch, and not of all the world
 }
 
-// New makes a clock. notBefore is a wall time known to have passed, such as the
-// newest one in the store; zero if there is none.
-func New(notBefore time.Time) *Clock {
-	c := &Clock{kernel: kernelSynced, now: time.Now, lowest: floor}
-	if notBefore.After(floor) {
-		c.lowest = notBefore.Round(0)
+// New makes a clock. Newest is the newest wall time known to have passed when
+// the agent starts, as the store has it; zero if there is none.
+func New(newest time.Time) *Clock {
+	c := &Clock{kernel: kernelSynced, now: time.Now, made: time.Now(), newest: floor}
+	if newest.After(floor) {
+		c.newest, c.known = newest.Round(0), true
 	}
 	return c
 }
 
 // Trusted reports whether wall time may be believed, and why not. The kernel's
-// word that it is synchronised is enough; else the clock must not be behind
-// what has already been.
+// word that it is synchronised is enough; else the clock must be neither
+// behind what has already been nor far ahead of it.
 func (c *Clock) Trusted() (bool, string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	now := c.now().Round(0)
-	switch {
+	now := c.now()
+	wall := now.Round(0)
+	switch dark := wall.Sub(c.newest) - now.Sub(c.made); {
 	case c.kernel():
-		c.trusted = true
 		return true, ""
-	case now.Before(c.lowest):
-		c.trusted = false
-		return false, "the clock shows " + now.UTC().Format(time.RFC3339) + ", which is in the past"
+	case wall.Before(c.newest):
+		return false, fmt.Sprintf("the clock shows %s, which is in the past", wall.UTC().Format(time.RFC3339))
+	case c.known && dark > maxDark:
+		return false, fmt.Sprintf("the clock shows %s, %d days after the agent last ran, and nothing has set it", wall.UTC().Format(time.RFC3339), dark/(24*time.Hour))
 	}
-	c.trusted = true
 	return true, "" // plausible, as on a machine with a battery-backed clock and no NTP
 }
 

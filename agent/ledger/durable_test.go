@@ -216,7 +216,7 @@ func TestRepeatsAloneForceACommitAMinuteAtMost(t *testing.T) {
 	defer func() { _ = after.disk.Close() }()
 	last := b.now.Add(-time.Second)
 	for name, d := range after.devices {
-		if behind := last.Sub(d.seen[0].Seen); behind < -time.Millisecond || behind > touchEvery {
+		if behind := last.Sub(after.dateOf(d.seen[0].Seen)); behind < -time.Millisecond || behind > touchEvery {
 			t.Errorf("%s: seen %v before it was", name, behind)
 		}
 	}

@@ -21,6 +21,8 @@ type disk interface {
 	Epoch() uint64
 	Load(func(store.Kind, string, []byte) error) error
 	Commit([]store.Mutation) error
+	Date(time.Time)
+	Newest() time.Time
 	Snapshot() (*os.File, error)
 	Stats() store.Stats
 	Close() error
@@ -43,6 +45,7 @@ type batch struct {
 	records map[place]record // nil: deleted
 	waiters []chan error
 	copies  []chan snapshot
+	wall    time.Time // zero: the clock is not trusted
 }
 
 type snapshot struct {
@@ -134,8 +137,9 @@ func (k *keeper) flushAt() time.Time {
 func (k *keeper) urgent() bool { return len(k.next.waiters)+len(k.next.copies) > 0 }
 
 // flush hands the next batch to the file goroutine. None may be in flight.
-func (k *keeper) flush() {
+func (k *keeper) flush(wall time.Time) {
 	b := k.next
+	b.wall = wall
 	k.inFlight = &b
 	k.renew()
 	k.jobs <- &b // never waits: one in flight, and room for one
@@ -166,7 +170,7 @@ func (k *keeper) committed(o outcome) {
 }
 
 // finish writes what is left and lets the file goroutine end.
-func (k *keeper) finish() error {
+func (k *keeper) finish(wall time.Time) error {
 	if k.inFlight != nil {
 		k.committed(<-k.done)
 	}
@@ -174,13 +178,14 @@ func (k *keeper) finish() error {
 	if len(k.next.records) == 0 && !k.urgent() {
 		return nil
 	}
-	k.flush()
+	k.flush(wall)
 	return (<-k.done).err
 }
 
 // file is the goroutine that owns the disk.
 func (k *keeper) file() error {
 	for b := range k.jobs {
+		k.disk.Date(b.wall)
 		err := k.disk.Commit(b.mutations())
 		for _, w := range b.waiters {
 			w <- err

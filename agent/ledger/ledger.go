@@ -38,8 +38,7 @@ const (
 // forgetAfter is how long a device or a person that nobody tells of is kept.
 const forgetAfter = 7 * 24 * time.Hour
 
-// forgetGrace keeps all that was restored until its sources had time to speak
-// again: at boot the wall clock may be wrong.
+// forgetGrace keeps all that was restored until its sources had time to speak again.
 const forgetGrace = time.Hour
 
 // Config is what Open needs.
@@ -66,6 +65,12 @@ type Ledger struct {
 	id     string
 	epoch  uint64
 	opened time.Time
+	newest time.Time // when the store was last written to, by then
+
+	trusted  func() (ok bool, why string) // whether the wall clock may be believed; nil: it may
+	believed bool                         // it is
+	doubted  bool                         // it was not, since the start
+	ahead    time.Duration                // of the clock at the start, what was restored is dated
 
 	ops     chan func()
 	stopped chan struct{} // closed when no operation is taken any more
@@ -101,7 +106,7 @@ func Open(cfg Config) (*Ledger, error) {
 func newLedger(cfg Config, disk disk) *Ledger {
 	now := time.Now()
 	l := &Ledger{
-		cfg: cfg, log: cfg.Log, id: disk.ID(), epoch: disk.Epoch(), opened: now,
+		cfg: cfg, log: cfg.Log, id: disk.ID(), epoch: disk.Epoch(), opened: now, newest: disk.Newest(),
 		ops: make(chan func()), stopped: make(chan struct{}),
 		state:       newState(cfg.Domain),
 		keeper:      newKeeper(disk, cfg),
@@ -126,7 +131,11 @@ func (l *Ledger) Run(ctx context.Context) error {
 	}
 	filed := make(chan error, 1)
 	go func() { filed <- l.file() }()
-	alarm, flush := stoppedTimer(), stoppedTimer()
+	alarm, flush, doubt := stoppedTimer(), stoppedTimer(), time.NewTicker(doubtEvery)
+	defer doubt.Stop()
+	if l.consider(time.Now()) {
+		doubt.Stop()
+	}
 	for ctx.Err() == nil {
 		l.settle(time.Now())
 		l.save(time.Now())
@@ -141,6 +150,10 @@ func (l *Ledger) Run(ctx context.Context) error {
 		case <-alarm.C:
 			l.ring(time.Now())
 		case <-flush.C:
+		case <-doubt.C:
+			if l.consider(time.Now()) {
+				doubt.Stop()
+			}
 		}
 	}
 	alarm.Stop()
@@ -148,7 +161,7 @@ func (l *Ledger) Run(ctx context.Context) error {
 	close(l.stopped)
 	l.endFeeds()
 	l.saveRepeats()
-	return errors.Join(ctx.Err(), l.finish(), <-filed)
+	return errors.Join(ctx.Err(), l.finish(l.wall()), <-filed)
 }
 
 // Close lets go of a ledger that never ran; Run closes its own.

@@ -18,7 +18,8 @@ func TestAtOnceAfterAStartTheLastKnownStateIsThereWithItsAge(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store")
 	l := open(t, path)
 	stop := start(t, l)
-	must(t, l.Observe(t.Context(), calls(phone, presence.LineConfirmed)))
+	told := calls(phone, presence.LineConfirmed)
+	must(t, l.Observe(t.Context(), told))
 	before := document(t, l, alice)
 	epoch, id := l.Epoch(), l.ID()
 	stop()
@@ -29,8 +30,8 @@ func TestAtOnceAfterAStartTheLastKnownStateIsThereWithItsAge(t *testing.T) {
 	if d.Availability != presence.OnThePhone || d.Freshness != presence.LastKnown {
 		t.Errorf("restored: %+v", d)
 	}
-	if !d.AsOf.Equal(before.AsOf.Truncate(time.Microsecond)) || !d.Since.Equal(before.Since.Truncate(time.Microsecond)) {
-		t.Errorf("as of %v since %v, was %v %v", d.AsOf, d.Since, before.AsOf, before.Since)
+	if !d.AsOf.Equal(told.Seen.Truncate(time.Microsecond)) || !d.Since.Equal(before.Since.Truncate(time.Microsecond)) {
+		t.Errorf("as of %v since %v, was %v %v", d.AsOf, d.Since, told.Seen, before.Since)
 	}
 	if l.Epoch() != epoch+1 || l.ID() != id || d.Rev.Compare(before.Rev) <= 0 {
 		t.Errorf("epoch %d, rev %v; were %d, %v", l.Epoch(), d.Rev, epoch, before.Rev)

@@ -67,16 +67,23 @@ func (l *Ledger) load(disk disk) error {
 // they are told again.
 func (l *Ledger) restore(observed []observationRecord, repeated map[uint32]seenBlock) {
 	used := map[uint32]time.Time{}
+	var newest time.Time
 	for i, r := range observed {
 		at := time.UnixMicro(repeated[r.number/blockSize].micros[r.number%blockSize])
 		if at.After(r.Seen) {
 			observed[i].Seen = at
 		}
 		used[r.number] = observed[i].Seen
+		if at := observed[i].Seen; at.After(newest) {
+			newest = at
+		}
 	}
 	l.repeats.claim(used)
+	if newest.After(l.opened) {
+		l.ahead = newest.Sub(l.opened)
+	}
 	for _, r := range observed {
-		r.TTL = neverLive
+		r.Seen, r.TTL = l.recall(r.Seen), neverLive
 		l.hold(held{observationRecord: r, restored: true})
 	}
 }
@@ -146,23 +153,22 @@ func (l *Ledger) remember(since map[string]sinceRecord, history map[string][]eve
 	}
 }
 
-// loadStanding takes over a publication, for what is left of its time by the
-// wall clock, and never for more than was granted.
+// loadStanding takes over a publication, for all the time that was granted;
+// what is left of that by the wall clock is decided once the clock is believed.
 func (l *Ledger) loadStanding(key string, b []byte) error {
 	r, slot, err := readStanding(key, b)
 	if err != nil {
 		return err
 	}
+	var until time.Time
 	if !r.Expires.IsZero() {
-		left := min(time.Until(r.Expires), r.length)
-		if left <= 0 {
-			l.put(l.opened, store.Publications, key, nil)
-			return nil
+		if !r.unsure {
+			until = r.Expires
 		}
-		r.Expires = l.opened.Add(left)
+		r.Expires = l.opened.Add(r.length)
 	}
 	if e, ok := l.entity(r.Of); ok {
-		e.said = append(e.said, standing{r, slot})
+		e.said = append(e.said, standing{r, slot, until})
 		l.standings++
 		e.mark(l.state)
 	}

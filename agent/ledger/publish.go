@@ -125,6 +125,7 @@ func (l *Ledger) publish(now time.Time, p presence.Publication) (presence.ETag, 
 	}
 	s := &e.said[at]
 	s.state(now, p)
+	s.unsure = !l.believed
 	l.put(now, store.Publications, publicationKey(e.of, s.slot), s.standingRecord)
 	l.spoke(e)
 	return s.ETag, p.Expires, nil
@@ -133,6 +134,7 @@ func (l *Ledger) publish(now time.Time, p presence.Publication) (presence.ETag, 
 // state takes over what p says. Each success makes a new entity-tag (RFC 3903 §6 step 5).
 func (s *standing) state(now time.Time, p presence.Publication) {
 	s.ETag, s.Of, s.By, s.Manual, s.At, s.length = newETag(), p.Of, p.By, p.Manual, now, p.Expires
+	s.until = time.Time{}
 	if s.Expires = (time.Time{}); p.Expires != presence.Forever {
 		s.Expires = now.Add(p.Expires)
 	}

@@ -126,6 +126,7 @@ func readSeen(key string, b []byte) (block uint32, r seenBlock, err error) {
 type standingRecord struct {
 	presence.Standing
 	length time.Duration // what was granted; a wall clock that is wrong never prolongs it
+	unsure bool          // dated by a clock that was not trusted
 }
 
 func publicationKey(of presence.Presentity, slot byte) string {
@@ -145,6 +146,7 @@ func (r standingRecord) write(f *fields) {
 	f.time(8, r.At)
 	f.time(9, r.Expires)
 	f.uint(10, uint64(r.length))
+	f.bool(11, r.unsure)
 }
 
 func readStanding(key string, b []byte) (r standingRecord, slot byte, err error) {
@@ -175,6 +177,8 @@ func readStanding(key string, b []byte) (r standingRecord, slot byte, err error)
 			r.Expires = f.time()
 		case 10:
 			r.length = time.Duration(f.n)
+		case 11:
+			r.unsure = f.bool()
 		}
 		return nil
 	})

@@ -159,7 +159,7 @@ func TestASilentDeviceIsNotWrittenAtEachMiss(t *testing.T) {
 }
 
 func TestOtherRecordsAreKept(t *testing.T) {
-	s := standingRecord{filled[presence.Standing](), time.Hour}
+	s := standingRecord{filled[presence.Standing](), time.Hour, true}
 	got, slot, err := readStanding(publicationKey(s.Of, 7), encode(s))
 	if diff := cmp.Diff(s, got, alike); err != nil || slot != 7 || diff != "" {
 		t.Errorf("publication: %v, slot %d\n%s", err, slot, diff)
@@ -191,7 +191,7 @@ func FuzzDecode(f *testing.F) {
 	o := observationRecord{filled[presence.Observation](), 77}
 	o.Of = ""
 	f.Add(byte(store.Observations), observationKey(o.Observation), encode(o))
-	f.Add(byte(store.Publications), publicationKey("sip:a@b", 3), encode(standingRecord{filled[presence.Standing](), time.Hour}))
+	f.Add(byte(store.Publications), publicationKey("sip:a@b", 3), encode(standingRecord{filled[presence.Standing](), time.Hour, true}))
 	f.Add(byte(store.History), historyKey("d", 3), encode(eventRecord{filled[Event](), 3}))
 	f.Add(byte(store.Since), "d\x00x", encode(sinceRecord{"idle", time.UnixMicro(5)}))
 	f.Add(byte(store.Seen), blockKey(1), encode(seenBlock{[blockSize]int64{1, 2, 3}}))

@@ -65,7 +65,7 @@ func (l *Ledger) save(now time.Time) {
 	if !r.since.IsZero() && now.Sub(r.since) >= touchEvery-min(l.dial, touchEvery/2) {
 		l.saveRepeats()
 	}
-	l.flush()
+	l.flush(l.wall())
 }
 
 // saveRepeats puts the blocks that changed into the next batch.

@@ -278,6 +278,9 @@ func (l *Ledger) forgetAt(h held) time.Time {
 		return time.Time{}
 	}
 	at := h.Seen.Add(forgetAfter)
+	if h.restored && !l.believed {
+		at = l.opened.Add(forgetAfter)
+	}
 	if grace := l.opened.Add(forgetGrace); at.Before(grace) {
 		return grace
 	}

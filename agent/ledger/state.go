@@ -74,7 +74,8 @@ type entity struct {
 // standing is a publication in its slot.
 type standing struct {
 	standingRecord
-	slot byte
+	slot  byte
+	until time.Time // restored: when the disk says that it ends, by wall time
 }
 
 // subject is what an alarm rings for.

@@ -73,7 +73,7 @@ func newAgent(cfg fileConfig, log *slog.Logger) (_ *agentProcess, err error) {
 		return nil, err
 	}
 	deps := panel.Deps{
-		Heart: panel.FromLedger(l), Book: a.book, Clock: clock.New(time.Time{}), Desk: desk, Uplinks: uplinks, Drivers: a.sup,
+		Heart: panel.FromLedger(l), Book: a.book, Clock: clock.New(l.Newest()), Desk: desk, Uplinks: uplinks, Drivers: a.sup,
 		Healthy: built.Ready,
 		Build:   panel.Build{Version: version, Commit: commit, Go: runtime.Version()},
 		Branch:  panel.Branch{ID: cfg.Branch.ID, Name: cfg.Branch.Name, Domain: cfg.Branch.Domain},
@@ -91,10 +91,15 @@ func newAgent(cfg fileConfig, log *slog.Logger) (_ *agentProcess, err error) {
 }
 
 func openLedger(cfg fileConfig, log *slog.Logger) (*ledger.Ledger, error) {
-	return ledger.Open(ledger.Config{
+	l, err := ledger.Open(ledger.Config{
 		Path: cfg.storePath(), Domain: cfg.Branch.Domain, Commit: cfg.Store.Commit,
 		Static: cfg.Static(cfg.Branch.Domain, time.Now()), Log: log, Drill: drill(),
 	})
+	if err != nil {
+		return nil, err
+	}
+	l.Trust(clock.New(l.Newest()).Trusted)
+	return l, nil
 }
 
 // openBook reads the accounts. The web's sessions have a drawer of their own,

@@ -173,6 +173,9 @@ func (s *Store) begin() error {
 			if old := meta.Get(keyEpoch); len(old) == 8 {
 				s.epoch = binary.BigEndian.Uint64(old)
 			}
+			if at := meta.Get(keyNewest); len(at) == 8 {
+				s.newest = time.Unix(int64(binary.BigEndian.Uint64(at)), 0)
+			}
 			s.epoch++
 			if err := meta.Put(keyEpoch, binary.BigEndian.AppendUint64(nil, s.epoch)); err != nil {
 				return err
@@ -246,7 +249,7 @@ func (s *Store) compact() (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store %s: after compaction: %w", s.o.Path, err)
 	}
-	again.id, again.epoch, again.stats = s.id, s.epoch, s.stats
+	again.id, again.epoch, again.newest, again.stats = s.id, s.epoch, s.newest, s.stats
 	return again, nil
 }
 

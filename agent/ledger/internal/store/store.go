@@ -18,6 +18,7 @@ package store
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -59,6 +60,7 @@ var (
 	keySchema  = []byte("schema")
 	keyID      = []byte("id")
 	keyEpoch   = []byte("epoch")
+	keyNewest  = []byte("newest") // Unix seconds
 )
 
 // A Mutation puts a value under a key, or, with a nil value, deletes it.
@@ -104,6 +106,8 @@ type Store struct {
 	db     *bbolt.DB
 	id     string
 	epoch  uint64
+	newest time.Time // as of Open
+	date   time.Time // of the next commits
 	broken bool
 	stats  Stats
 
@@ -126,6 +130,13 @@ func (s *Store) ID() string { return s.id }
 // Epoch grows by one at each Open.
 func (s *Store) Epoch() uint64 { return s.epoch }
 
+// Newest is the date that was last given, before Open; zero if none ever was.
+func (s *Store) Newest() time.Time { return s.newest }
+
+// Date is what the commits to come are dated with; zero: not at all. It is in
+// the page that each commit writes anyway.
+func (s *Store) Date(at time.Time) { s.date = at }
+
 // Load visits all records: each with its latest value, in no order of kinds.
 func (s *Store) Load(visit func(Kind, string, []byte) error) error {
 	return s.guard(func() error {
@@ -141,7 +152,15 @@ func (s *Store) Commit(batch []Mutation) error {
 	}
 	record := s.deflater.appendLog(nil, batch)
 	err := s.guard(func() error {
-		return s.db.Update(func(tx *bbolt.Tx) error { return appendRecord(tx, record) })
+		return s.db.Update(func(tx *bbolt.Tx) error {
+			if !s.date.IsZero() {
+				date := binary.BigEndian.AppendUint64(nil, uint64(s.date.Unix()))
+				if err := tx.Bucket(bucketMeta).Put(keyNewest, date); err != nil {
+					return err
+				}
+			}
+			return appendRecord(tx, record)
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("store %s: commit: %w", s.o.Path, err)
