@@ -25,9 +25,9 @@ import (
 	"sync"
 	"time"
 
-	"pilotlight/agent/presence"
 	"pilotlight/agent/schedule"
 	"pilotlight/drivers/internal/snmp"
+	"pilotlight/drivers/internal/tell"
 )
 
 // Config is what the driver needs of the configuration.
@@ -64,11 +64,6 @@ type Opener interface {
 	Has(credential string) bool
 }
 
-// Heart is told what is seen.
-type Heart interface {
-	Observe(context.Context, ...presence.Observation) error
-}
-
 // Queue gives leave to poll; its keys are switch names.
 type Queue interface {
 	Set(...schedule.Target)
@@ -89,7 +84,7 @@ type Known func(mac string, addr netip.Addr) (name string, ok bool)
 // Needs is what the driver works with. Only SNMP is needed by Discover.
 type Needs struct {
 	SNMP   Opener
-	Heart  Heart
+	Heart  tell.Observer
 	Queue  Queue
 	Drawer Drawer
 	Known  Known
@@ -98,6 +93,7 @@ type Needs struct {
 // Driver polls the switches of one branch.
 type Driver struct {
 	needs    Needs
+	heart    *tell.Teller
 	log      *slog.Logger
 	interval time.Duration
 	allow    []netip.Prefix
@@ -144,7 +140,7 @@ func New(cfg Config, needs Needs, log *slog.Logger) (*Driver, error) {
 		needs.Known = func(string, netip.Addr) (string, bool) { return "", false }
 	}
 	d := &Driver{
-		needs: needs, log: log, interval: cfg.Interval, depth: cfg.Discovery.Depth,
+		needs: needs, heart: tell.New(needs.Heart, log), log: log, interval: cfg.Interval, depth: cfg.Discovery.Depth,
 		switches: make(map[string]*polled, len(cfg.Switches)), memory: newMemory(),
 	}
 	if d.interval <= 0 {

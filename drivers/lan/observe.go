@@ -2,6 +2,7 @@ package lan
 
 import (
 	"context"
+	"log/slog"
 	"math"
 	"time"
 
@@ -26,10 +27,7 @@ func (d *Driver) tell(ctx context.Context, p *polled, r *reading) error {
 	for _, sw := range left {
 		d.save(ctx, sw)
 	}
-	if len(obs) == 0 {
-		return nil
-	}
-	return d.needs.Heart.Observe(ctx, obs...)
+	return d.heart.Observe(ctx, slog.String("peer", p.name), obs...)
 }
 
 func (d *Driver) compose(sw string, r *reading) (obs []presence.Observation, left []string) {

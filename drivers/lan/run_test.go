@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -12,10 +13,12 @@ import (
 
 	"pilotlight/agent"
 	"pilotlight/agent/agenttest"
+	"pilotlight/agent/ledger"
 	"pilotlight/agent/presence"
 	"pilotlight/agent/schedule"
 	"pilotlight/drivers/internal/snmp"
 	"pilotlight/drivers/internal/snmp/snmptest"
+	"pilotlight/drivers/internal/tell"
 )
 
 // refusing is a client whose devices refuse the password.
@@ -59,6 +62,42 @@ func TestASilentSwitchIsLoggedOnceAndTellsNothing(t *testing.T) {
 	}
 	if len(b.heart.All()) != 0 || strings.Count(b.log.String(), "\n") != 1 {
 		t.Errorf("%v\n%s", b.heart.All(), b.log)
+	}
+}
+
+// choosy is a heart that refuses one device.
+type choosy struct {
+	agenttest.Recorder
+	device string
+}
+
+func (c *choosy) Observe(ctx context.Context, all ...presence.Observation) error {
+	_ = c.Recorder.Observe(ctx, all...)
+	for _, o := range all {
+		if o.Device == c.device {
+			return fmt.Errorf("device %s: %w", o.Device, ledger.ErrFull)
+		}
+	}
+	return nil
+}
+
+// What the heart refuses of one phone is said once. The switch is well: it is
+// polled as often as before, and the places of its phones are kept.
+func TestARefusedPhoneIsNoFaultOfItsSwitch(t *testing.T) {
+	a := snmptest.Start(t, "public", aSwitch(t, aPort{n: 1, phone: alice, watts: 3900}, aPort{n: 2, phone: bob, watts: 3900}))
+	b := newBench(t, sw1(a), snmp.Options{})
+	heart := &choosy{device: alice}
+	b.Driver.heart = tell.New(heart, b.Driver.log)
+	for range 3 {
+		if err := b.visit(t.Context(), "sw1"); err != nil {
+			t.Errorf("the visit failed: %v", err)
+		}
+	}
+	if n := strings.Count(b.log.String(), "refused by the heart"); n != 1 {
+		t.Errorf("said %d times:\n%s", n, b.log)
+	}
+	if b.drawer.puts != 1 {
+		t.Errorf("%d writes of the places", b.drawer.puts)
 	}
 }
 
