@@ -88,6 +88,7 @@ func (b *branch) turn(t testing.TB) {
 	b.l.save(b.now)
 	if b.l.inFlight != nil { // what the file goroutine does
 		job := <-b.l.jobs
+		b.l.disk.Date(b.now)
 		err := b.l.disk.Commit(job.mutations())
 		if err != nil {
 			t.Fatal(err)
