@@ -101,12 +101,12 @@ func resolve(ctx context.Context, host string) (netip.Addr, error) {
 
 // SIPAnswer is what one OPTIONS brought.
 type SIPAnswer struct {
-	Status    int
-	Reason    string
-	RTT       time.Duration
-	Source    string
-	Transport string
-	Fields    []string // "Name: value" of the headers that tell what it can do
+	Status    int           `json:"status"`
+	Reason    string        `json:"reason"`
+	RTT       time.Duration `json:"round_trip_ns"`
+	Source    string        `json:"source"`
+	Transport string        `json:"transport"`
+	Fields    []string      `json:"fields"` // "Name: value" of the headers that tell what it can do
 }
 
 // String explains the answer to a person.

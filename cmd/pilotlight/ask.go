@@ -21,12 +21,14 @@ type (
 		Lines                                                    []struct{ Number, State string }
 		Port                                                     *struct{ Switch, Name string }
 		Power                                                    *struct{ Watts *float64 }
+		Gone                                                     bool
 	}
 	documentJSON struct {
 		Presentity, Name, Availability, Note, Freshness string
 		Since                                           time.Time
 		AsOf                                            time.Time `json:"as_of"`
 		Because                                         []string
+		Gone                                            bool
 	}
 	uplinkJSON struct {
 		Name, Kind, Mode, Why string
@@ -232,12 +234,19 @@ func (c *watchCmd) print(con *console, event, data string) {
 	case "phone":
 		var p phoneJSON
 		if json.Unmarshal([]byte(data), &p) == nil {
+			if p.Gone {
+				p.State = "gone"
+			}
 			fmt.Fprintf(con.out, "%s phone    %-16s %-12s %s\n", now, p.Name, p.State, p.Diagnosis)
 		}
 	case "presence":
 		var d documentJSON
 		if json.Unmarshal([]byte(data), &d) == nil {
-			fmt.Fprintf(con.out, "%s presence %-32s %s\n", now, d.Presentity, availability(d))
+			word := availability(d)
+			if d.Gone {
+				word = "gone"
+			}
+			fmt.Fprintf(con.out, "%s presence %-32s %s\n", now, d.Presentity, word)
 		}
 	case "uplink":
 		var u uplinkJSON

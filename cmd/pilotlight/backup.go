@@ -97,18 +97,26 @@ func storeCopy(ctx context.Context, con *console, cfg fileConfig, to io.Writer) 
 	return withLedger(ctx, con, cfg, func(l *ledger.Ledger) error { return l.Backup(ctx, to) })
 }
 
+// minPassphrase keeps a backup from being encrypted in name only.
+const minPassphrase = 8
+
 func (con *console) passphrase(file string, ask func(string) (string, error)) (string, error) {
 	if file == "" {
-		return ask("Passphrase")
+		p, err := ask("Passphrase")
+		if err == nil && len(p) < minPassphrase {
+			err = usagef("a passphrase has %d characters or more", minPassphrase)
+		}
+		return p, err
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return "", usageError{err}
 	}
-	if p := strings.TrimRight(string(text), "\r\n"); p != "" {
-		return p, nil
+	p := strings.TrimRight(string(text), "\r\n")
+	if len(p) < minPassphrase {
+		return "", usagef("%s: a passphrase has %d characters or more", file, minPassphrase)
 	}
-	return "", usagef("%s is empty", file)
+	return p, nil
 }
 
 type restoreCmd struct {

@@ -119,13 +119,13 @@ func foundOf(sw string, p phone) Found {
 
 // Answer is what one exchange with a device brought.
 type Answer struct {
-	Target    netip.AddrPort
-	Name      string
-	Descr     string
-	ObjectID  string
-	Uptime    time.Duration
-	RoundTrip time.Duration
-	Tries     int
+	Target    netip.AddrPort `json:"target"`
+	Name      string         `json:"sys_name"`
+	Descr     string         `json:"sys_descr"`
+	ObjectID  string         `json:"sys_object_id"`
+	Uptime    time.Duration  `json:"uptime_ns"`
+	RoundTrip time.Duration  `json:"round_trip_ns"`
+	Tries     int            `json:"tries"`
 }
 
 // String explains the answer to a person.
