@@ -69,6 +69,7 @@ type builder struct {
 
 	endpoint *sip.Endpoint
 	switches *lan.Driver
+	phones   *phone.Driver
 }
 
 func (b *builder) task(name string, d agent.Driver) {
@@ -103,6 +104,7 @@ func (b *builder) lan() error {
 	}
 	b.switches, err = lan.New(b.lanConfig(), lan.Needs{
 		SNMP: client, Heart: b.h.Ledger, Queue: b.queue("snmp", b.c.Poll.SNMP), Drawer: b.h.Ledger.Drawer("lan"), Known: b.c.known(),
+		Found: func(name string, addr netip.Addr) { b.phones.Found(name, addr) }, // only while running: all is built then
 	}, b.log("lan"))
 	if err != nil {
 		return err
@@ -153,7 +155,11 @@ func (c *Config) known() lan.Known {
 }
 
 func (b *builder) phone() error {
-	cfg := phone.Config{Domain: b.h.Domain, Web: b.c.Poll.Web, SIP: b.c.Poll.SIP}
+	cfg := phone.Config{Domain: b.h.Domain, Web: b.c.Poll.Web, SIP: b.c.Poll.SIP, Defaults: b.c.PhoneDefaults}
+	finds := b.switches != nil && len(b.c.Discovery.Allow) > 0
+	if finds {
+		cfg.Allow = b.c.Discovery.Allows
+	}
 	serves := map[string]string{}
 	for _, p := range b.c.People {
 		if p.Line != "" {
@@ -171,7 +177,7 @@ func (b *builder) phone() error {
 	if err := b.callServers(&cfg); err != nil {
 		return err
 	}
-	if len(cfg.Phones) == 0 && len(cfg.Servers) == 0 {
+	if len(cfg.Phones) == 0 && len(cfg.Servers) == 0 && !finds {
 		return nil
 	}
 	needs := phone.Needs{
@@ -180,11 +186,11 @@ func (b *builder) phone() error {
 	if b.switches != nil {
 		needs.Doubt = b.switches
 	}
-	d, err := phone.New(cfg, needs, b.log("phone"))
-	if err != nil {
+	var err error
+	if b.phones, err = phone.New(cfg, needs, b.log("phone")); err != nil {
 		return err
 	}
-	b.task("phone", d)
+	b.task("phone", b.phones)
 	return nil
 }
 

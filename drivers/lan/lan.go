@@ -10,7 +10,8 @@
 // restarts too (memory.go): a phone that was unplugged is listed by no switch,
 // and its port's link and power are then all there is to tell.
 //
-// Only listed switches are contacted, and neighbours inside discovery.allow.
+// Only listed switches are contacted, and neighbours inside discovery.allow: those
+// that are switches from here, and of the phones Found is told.
 package lan
 
 import (
@@ -50,7 +51,8 @@ type Switch struct {
 }
 
 // Discovery is the section "discovery": neighbours inside Allow, at most Depth
-// steps from a listed switch, are polled too, with that switch's credential.
+// steps from a listed switch, are polled too: switches with that one's
+// credential, phones with the defaults for all phones.
 type Discovery struct {
 	// Networks whose members may be polled though they are not listed; empty: listed devices only.
 	Allow []string `yaml:"allow"`
@@ -81,6 +83,10 @@ type Drawer interface {
 // hexadecimal digits, or "") or its address (or the zero Addr).
 type Known func(mac string, addr netip.Addr) (name string, ok bool)
 
+// FoundPhone is told of each phone that may be contacted though perhaps it is not
+// listed, at each reading that shows it. It must not wait.
+type FoundPhone func(name string, addr netip.Addr)
+
 // Needs is what the driver works with. Only SNMP is needed by Discover.
 type Needs struct {
 	SNMP   Opener
@@ -88,6 +94,7 @@ type Needs struct {
 	Queue  Queue
 	Drawer Drawer
 	Known  Known
+	Found  FoundPhone // nil: nobody wants to know
 }
 
 // Driver polls the switches of one branch.

@@ -373,6 +373,33 @@ func TestNoPacketLeavesForAnAddressThatIsNotListed(t *testing.T) {
 	}
 }
 
+// Phones are told of to who asks them, where they may be contacted.
+func TestPhonesInsideAllowAreTold(t *testing.T) {
+	a := snmptest.Start(t, "public", aSwitch(t, aPort{n: 1, phone: alice, watts: 3900}, aPort{n: 2, phone: bob, watts: 3900}))
+	for _, tt := range []struct {
+		allow []string
+		depth int
+		want  string
+	}{
+		{nil, 2, ""},
+		{[]string{"10.0.0.0/8"}, 0, ""},
+		{[]string{"10.1.1.2"}, 1, bob + "@10.1.1.2"},
+		{[]string{"10.1.1.0/24"}, 1, alice + "@10.1.1.1 " + bob + "@10.1.1.2"},
+		{[]string{"192.168.0.0/16"}, 2, ""},
+	} {
+		cfg := sw1(a)
+		cfg.Discovery = Discovery{Allow: tt.allow, Depth: tt.depth}
+		b := newBench(t, cfg, snmp.Options{})
+		var told []string
+		b.needs.Found = func(name string, addr netip.Addr) { told = append(told, fmt.Sprint(name, "@", addr)) }
+		b.poll(t, "sw1")
+		slices.Sort(told)
+		if got := strings.Join(told, " "); got != tt.want {
+			t.Errorf("allow %v depth %d: %s, want %s", tt.allow, tt.depth, got, tt.want)
+		}
+	}
+}
+
 func TestNeighbourSwitchesInsideAllowAreFollowed(t *testing.T) {
 	rows := aSwitch(t, aPort{n: 1, phone: alice, watts: 3900})
 	// Two neighbours that are switches, one of them inside what may be allowed.

@@ -113,7 +113,8 @@ func class(err error) string {
 	return string(slices.DeleteFunc([]byte(err.Error()), func(c byte) bool { return c >= '0' && c <= '9' }))
 }
 
-// adopt takes on neighbours that are switches, where the configuration allows.
+// adopt takes on neighbours that are switches, and tells of phones, where the
+// configuration allows.
 func (d *Driver) adopt(from *polled, r *reading) {
 	if len(d.allow) == 0 || from.depth >= d.depth {
 		return
@@ -124,6 +125,11 @@ func (d *Driver) adopt(from *polled, r *reading) {
 	}
 	if found && d.needs.Queue != nil {
 		d.needs.Queue.Set(d.targets()...)
+	}
+	for _, p := range r.phones {
+		if d.needs.Found != nil && d.allowed(p.neighbour) {
+			d.needs.Found(p.name, p.addr)
+		}
 	}
 }
 

@@ -291,6 +291,9 @@ func (s *session) close() {
 	}
 }
 
+// maxPins bounds the pins: names of phones that were found come from a wire.
+const maxPins = 2 * maxFound
+
 // pins remembers the key of each phone's certificate, for as long as the agent runs.
 type pins struct {
 	mu   sync.Mutex
@@ -307,7 +310,9 @@ func (p *pins) check(name string, chain []*x509.Certificate) error {
 	was, known := p.keys[name]
 	switch {
 	case !known:
-		p.keys[name] = key
+		if len(p.keys) < maxPins {
+			p.keys[name] = key
+		}
 	case was != key:
 		return garbled("", "shows another certificate than before: if the phone was replaced or its LSC renewed, restart the agent")
 	}

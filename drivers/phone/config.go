@@ -91,6 +91,10 @@ func (d Defaults) Phone(e Entry) Phone {
 // Config is what the driver works by, all files read and defaults resolved.
 type Config struct {
 	Phones []Phone
+	// Allow says which addresses may be contacted though they are not listed; nil:
+	// none. A phone found there (Driver.Found) is asked by Defaults.
+	Allow    func(netip.Addr) bool
+	Defaults Defaults
 	// Domain makes the presentities of lines, sip:NUMBER@Domain.
 	Domain string
 	// Lines are the numbers that the configuration names (people, phones). The
@@ -102,7 +106,7 @@ type Config struct {
 	Web, SIP time.Duration
 	// Timeout is the deadline of one request; 0: 3 s, and never more than a poll interval.
 	Timeout time.Duration
-	// Workers bounds how many phones are read at a time; 0: 16, or fewer for fewer phones.
+	// Workers bounds how many phones are read at a time; 0: 16.
 	Workers int
 }
 
@@ -119,9 +123,7 @@ func (c Config) withDefaults() Config {
 	c.Web = cmp.Or(c.Web, time.Minute)
 	c.SIP = cmp.Or(c.SIP, 30*time.Second)
 	c.Timeout = min(cmp.Or(c.Timeout, 3*time.Second), max(c.Web, 500*time.Millisecond))
-	if c.Workers <= 0 {
-		c.Workers = min(16, max(1, len(c.Phones)))
-	}
+	c.Workers = cmp.Or(c.Workers, 16)
 	c.Servers = slices.Clone(c.Servers)
 	for i := range c.Servers {
 		c.Servers[i].Domain = cmp.Or(c.Servers[i].Domain, c.Domain)

@@ -186,11 +186,8 @@ func TestALostCallServerHidesNoStreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- d.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-done })
-	if err := l.Observe(ctx, presence.Observation{Source: sourceWeb, Device: "SEP0C1167AA0001", Seen: time.Now(), TTL: time.Hour, Facts: presence.Facts{
+	running(t, d)
+	if err := l.Observe(t.Context(), presence.Observation{Source: sourceWeb, Device: "SEP0C1167AA0001", Seen: time.Now(), TTL: time.Hour, Facts: presence.Facts{
 		Identity: &presence.Identity{Lines: []string{"1001"}}, Calls: &presence.Calls{}, Reach: &presence.Reach{Outcome: presence.Answered}}}); err != nil {
 		t.Fatal(err)
 	}

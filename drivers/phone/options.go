@@ -52,7 +52,7 @@ type Asker interface {
 // miss: it only takes back that the phone answers, if it did before.
 type sipPoller struct {
 	*Driver
-	state map[string]*sipState
+	round *round[sipState]
 }
 
 type sipState struct {
@@ -66,20 +66,13 @@ func (d *Driver) startSIP(ctx context.Context, g *errgroup.Group) (hasten func(d
 	if d.needs.SIP == nil || d.needs.Asker == nil {
 		return nil
 	}
-	p := &sipPoller{Driver: d, state: map[string]*sipState{}}
-	var targets []schedule.Target
-	for _, phone := range d.config.Phones {
-		if phone.SIPPort > 0 {
-			p.state[phone.Name] = &sipState{}
-			targets = append(targets, schedule.Target{Key: phone.Name, Every: d.config.SIP})
-		}
-	}
-	d.needs.SIP.Set(targets...)
-	for range min(d.config.Workers, len(targets)) {
+	p := &sipPoller{Driver: d,
+		round: &round[sipState]{queue: d.needs.SIP, every: d.config.SIP, asks: func(p Phone) bool { return p.SIPPort > 0 }}}
+	for range d.workers(p.round.begin(ctx, g, d.roster)) {
 		start(g, func() error { return p.work(ctx) })
 	}
 	return func(device string) {
-		if st := p.state[device]; st != nil && st.answers.Load() {
+		if _, st, known := p.round.get(device); known && st.answers.Load() {
 			d.needs.SIP.Hasten(device, 0)
 		}
 	}
@@ -98,12 +91,11 @@ func (p *sipPoller) work(ctx context.Context) error {
 }
 
 func (p *sipPoller) visit(ctx context.Context, v schedule.Visit) error {
-	st := p.state[v.Target]
-	if st == nil {
+	phone, st, known := p.round.get(v.Target)
+	if !known {
 		v.Done(nil)
 		return nil
 	}
-	phone := p.phones[v.Target]
 	asking, cancel := context.WithTimeout(ctx, p.config.Timeout)
 	a, failed := p.needs.Asker.Options(asking, phone.sipTarget(""))
 	if failed == nil && a.Status == 404 && phone.User != "" {
@@ -129,7 +121,7 @@ func (p *sipPoller) answered(ctx context.Context, phone Phone, st *sipState, a S
 		Facts: presence.Facts{Reach: reach, Abilities: a.abilities()}}
 	all := []presence.Observation{o}
 	if !st.answers.Swap(true) || st.lost {
-		p.needs.SIP.Every(phone.Name, p.config.SIP)
+		p.round.pace(phone.Name, p.config.SIP)
 		p.log.Info("phone answers OPTIONS", "device", phone.Name, "peer", phone.Address, "status", a.Status, "agent", clip(a.UserAgent, 80))
 	}
 	if st.lost {
@@ -143,7 +135,7 @@ func (p *sipPoller) answered(ctx context.Context, phone Phone, st *sipState, a S
 func (p *sipPoller) silent(ctx context.Context, phone Phone, st *sipState, err error) error {
 	if !st.answers.Load() {
 		if st.tries++; st.tries == strangerTries {
-			p.needs.SIP.Every(phone.Name, strangerEvery)
+			p.round.pace(phone.Name, strangerEvery)
 			p.log.Debug("does not answer OPTIONS from strangers", "device", phone.Name, "err", err)
 		}
 		return nil

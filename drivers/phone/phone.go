@@ -58,7 +58,7 @@ type Needs struct {
 type Driver struct {
 	config Config
 	needs  Needs
-	phones map[string]Phone
+	roster *roster
 	pins   *pins
 	heart  *tell.Teller
 	log    *slog.Logger
@@ -72,12 +72,8 @@ func New(c Config, needs Needs, log *slog.Logger) (*Driver, error) {
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("phone: %w", err)
 	}
-	d := &Driver{config: c.withDefaults(), needs: needs, phones: map[string]Phone{}, log: log,
-		heart: tell.New(needs.Heart, log), pins: &pins{keys: map[string][sha256.Size]byte{}}}
-	for _, p := range c.Phones {
-		d.phones[p.Name] = p
-	}
-	return d, nil
+	return &Driver{config: c.withDefaults(), needs: needs, roster: newRoster(c.Phones), log: log,
+		heart: tell.New(needs.Heart, log), pins: &pins{keys: map[string][sha256.Size]byte{}}}, nil
 }
 
 // Run implements agent.Driver.
@@ -89,6 +85,14 @@ func (d *Driver) Run(ctx context.Context) error {
 	d.startDialogs(ctx, g, lines)
 	start(g, func() error { <-ctx.Done(); return ctx.Err() }) // with nothing to do, Run still lasts
 	return g.Wait()
+}
+
+// workers is how many to start for n phones; more may be found.
+func (d *Driver) workers(n int) int {
+	if d.config.Allow != nil {
+		return d.config.Workers
+	}
+	return min(d.config.Workers, n)
 }
 
 // start runs f in the group; a panic in it is an error of the driver, not the

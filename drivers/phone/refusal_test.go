@@ -2,6 +2,7 @@ package phone
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -44,6 +46,22 @@ func talkative(t *testing.T) Phone {
 	network := "<NetworkConfiguration><CallManager1>" + strings.Repeat("x", 150) + " Active</CallManager1></NetworkConfiguration>"
 	stream := "<StreamingStatistics><RcvrCodec>" + word + "</RcvrCodec></StreamingStatistics>"
 	return pages(t, map[string]string{pathDevice: device, pathNetwork: network, pathStream: stream})
+}
+
+// running runs a driver until stop, or the end of the test.
+func running(t *testing.T, d *Driver) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- d.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
 }
 
 // runLedger is a real heart.
@@ -90,12 +108,9 @@ func TestWordsOfAPhoneAreCleanAndShort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- d.Run(ctx) }()
+	stop := running(t, d)
 	got := waitDevice(t, l, func(d presence.Device) bool { return d.Identity.Model != "" && d.Registration != nil })
-	cancel()
-	<-done
+	stop()
 	for _, s := range []string{got.Identity.Model, got.Identity.Serial, got.Identity.Firmware, got.Registration.Server} {
 		if len(s) < 100 || len(s) > 1024 || !utf8.ValidString(s) || strings.ContainsAny(s, "\x1b\u202e") {
 			t.Errorf("%d bytes: %.60q in %+v", len(s), s, got.Identity)
@@ -130,9 +145,7 @@ func TestARefusedPhoneStopsNoOther(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- d.Run(ctx) }()
+	stop := running(t, d)
 	for _, of := range []struct{ device, source string }{{"refused", sourceWeb}, {"refused", sourceSIP}, {"taken", sourceWeb}} {
 		var last time.Time
 		for range 4 {
@@ -141,10 +154,7 @@ func TestARefusedPhoneStopsNoOther(t *testing.T) {
 			}).Seen
 		}
 	}
-	cancel()
-	if err := <-done; ctx.Err() == nil || err == nil {
-		t.Errorf("Run: %v", err)
-	}
+	stop()
 	said := 0
 	for _, line := range log.lines() {
 		if strings.Contains(line, "refused by the heart") {
@@ -170,12 +180,9 @@ func TestALineThatIsRefusedIsSaidOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- d.Run(ctx) }()
+	stop := running(t, d)
 	heart.Wait(t, 5*time.Second, func(o presence.Observation) bool { return o.Of == "sip:1002@example.com" })
-	cancel()
-	<-done
+	stop()
 	if n := strings.Count(strings.Join(log.lines(), "\n"), "refused by the heart"); n != 1 {
 		t.Errorf("said %d times: %q", n, log.lines())
 	}

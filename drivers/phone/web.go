@@ -40,11 +40,10 @@ type webPoller struct {
 	*Driver
 	lines    *lineSet
 	hastySIP func(device string)
-	state    map[string]*webState // made before the workers start; an entry belongs to who holds the visit
+	round    *round[webState]
 }
 
-// webState is what is remembered of a phone from one visit to the next. The
-// queue gives a phone to one worker at a time.
+// webState is what is remembered of a phone from one visit to the next.
 type webState struct {
 	misses  int
 	reach   presence.ReachOutcome // how the last visit ended; "": none yet, or trouble of ours
@@ -57,16 +56,9 @@ func (d *Driver) startWeb(ctx context.Context, g *errgroup.Group, lines *lineSet
 	if d.needs.Web == nil {
 		return
 	}
-	w := &webPoller{Driver: d, lines: lines, hastySIP: hastySIP, state: map[string]*webState{}}
-	var targets []schedule.Target
-	for _, p := range d.config.Phones {
-		if p.WebPort > 0 {
-			w.state[p.Name] = &webState{}
-			targets = append(targets, schedule.Target{Key: p.Name, Every: d.config.Web})
-		}
-	}
-	d.needs.Web.Set(targets...)
-	for range min(d.config.Workers, len(targets)) {
+	w := &webPoller{Driver: d, lines: lines, hastySIP: hastySIP,
+		round: &round[webState]{queue: d.needs.Web, every: d.config.Web, asks: func(p Phone) bool { return p.WebPort > 0 }}}
+	for range d.workers(w.round.begin(ctx, g, d.roster)) {
 		start(g, func() error { return w.work(ctx) })
 	}
 }
@@ -86,12 +78,12 @@ func (w *webPoller) work(ctx context.Context) error {
 // visit reads one phone and tells what that came to. Only a heart that is gone,
 // or the end, is an error of the driver.
 func (w *webPoller) visit(ctx context.Context, v schedule.Visit) (err error) {
-	st, known := w.state[v.Target]
+	p, st, known := w.round.get(v.Target)
 	if !known {
 		v.Done(nil)
 		return nil
 	}
-	s := newSession(w.phones[v.Target], w.patience(st), w.pins)
+	s := newSession(p, w.patience(st), w.pins)
 	var failed error
 	defer func() { s.close(); v.Done(failed) }() // Done comes last: what is hastened meanwhile holds
 	got, failed := s.sweep(ctx, st.streams)
@@ -227,7 +219,7 @@ func (w *webPoller) pace(device string, st *webState) time.Duration {
 	}
 	if fast := st.streams > 0; fast != st.fast {
 		st.fast = fast
-		w.needs.Web.Every(device, every)
+		w.round.pace(device, every)
 	}
 	return every
 }
