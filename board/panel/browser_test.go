@@ -258,6 +258,29 @@ func TestThePageSaysWhenItIsCutOff(t *testing.T) {
 	tb.do(chromedp.Navigate("about:blank"))
 }
 
+// Nobody tells a page of what a restart left out.
+func TestAfterARestartAnOpenPageShowsWhatTheAgentKnows(t *testing.T) {
+	h := newHouse(t)
+	tb := newTab(t, h.url)
+	if tb == nil {
+		return
+	}
+	first, second := `[data-name=SEP0011AABBCC00]`, `[data-name=SEP0011AABBCC11]`
+	tb.open("/")
+	tb.do(chromedp.WaitVisible(first), chromedp.WaitVisible(second))
+	h.stop()
+	tb.shows("#link", "Reconnecting")
+	newHouse(t, func(c *Config, d *Deps) {
+		c.Listen = strings.TrimPrefix(h.url, "http://")
+		heart := newFakeHeart()
+		heart.epoch++
+		populate(heart, 3)
+		delete(heart.phones, "SEP0011AABBCC11") // it was taken out of the configuration
+		d.Heart = heart
+	})
+	tb.do(chromedp.WaitNotPresent(second), chromedp.WaitVisible("body[data-link=live]"), chromedp.WaitVisible(first))
+}
+
 func TestThePageIsSmallAtTwoHundredPhones(t *testing.T) {
 	h := newHouse(t)
 	populate(h.heart, 200)

@@ -55,6 +55,7 @@ func (p *Panel) serveEvents(d *door, w http.ResponseWriter, r *http.Request) {
 	v.resume(r)
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would hold events back
+	w.Header().Set("Last-Event-ID", p.eventID(p.keeper.snap.Load().rev))
 	_ = v.ctl.SetReadDeadline(time.Time{})    // the request is read; what follows may last
 	fmt.Fprintf(&v.buf, "retry: %d\n\n", eventRetry.Milliseconds())
 	v.run(d, r)
@@ -81,8 +82,9 @@ func (v *viewer) asked(r *http.Request) *problem {
 }
 
 // resume finds the place of a client that was here before. What it saw before a
-// restart counts for nothing: it may have seen what never reached the disk. So
-// does what it saw of another store.
+// restart counts for nothing: it may have seen what never reached the disk, or
+// what is not in the configuration any more. So does what it saw of another
+// store. The answer's own Last-Event-ID tells it which of both it is.
 func (v *viewer) resume(r *http.Request) {
 	id := r.Header.Get("Last-Event-ID")
 	if id == "" {

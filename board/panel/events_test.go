@@ -118,6 +118,9 @@ func TestAStreamBeginsWithThePresentState(t *testing.T) {
 	if ct := s.res.Header.Get("Content-Type"); ct != "text/event-stream" {
 		t.Errorf("Content-Type %s", ct)
 	}
+	if at := s.res.Header.Get("Last-Event-ID"); !strings.HasPrefix(at, "5a5a5a5a.3.") { // whose stream it is
+		t.Errorf("Last-Event-ID %q", at)
+	}
 	counts := map[string]int{}
 	var last presence.Rev
 	for _, e := range h.mark(s, "marker") {

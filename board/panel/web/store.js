@@ -75,6 +75,9 @@ function older(a, b) {
   return seq(a) <= seq(b) ? a : b;
 }
 
+// epoch is what of a place changes when the agent starts again.
+const epoch = (id) => id.slice(0, id.lastIndexOf("."));
+
 let session = null; // ends what the last start began
 
 // start loads everything and follows; called again after signing in or out.
@@ -85,7 +88,7 @@ export async function start() {
     try {
       const at = { id: await load() };
       n = 0;
-      await stream(at, mine.signal);
+      if (await stream(at, mine.signal)) continue;
     } catch (err) {
       if (mine.signal.aborted) return;
       if (err.status === 401 || err.status === 403) {
@@ -123,7 +126,8 @@ addEventListener("visibilitychange", () => {
 });
 
 // stream reads events until the connection ends. After a break it goes on from
-// where it was; what the agent forgot in a restart it sends anew.
+// where it was, unless the agent has started again meanwhile: who is gone since
+// then is not told, so that all must be loaded anew, and stream returns true.
 async function stream(at, signal) {
   for (let n = 0; n < 3; n++) {
     const own = new AbortController();
@@ -133,6 +137,11 @@ async function stream(at, signal) {
     try {
       const res = await fetch("/api/v1/events", { headers: { "Last-Event-ID": at.id, Accept: "text/event-stream" }, signal: own.signal, cache: "no-store" });
       if (!res.ok) throw Object.assign(new Error(res.statusText), { status: res.status });
+      const place = res.headers.get("Last-Event-ID");
+      if (place && epoch(place) !== epoch(at.id)) {
+        end();
+        return true;
+      }
       setLink("live");
       const reader = res.body.pipeThrough(new TextDecoderStream()).getReader();
       for (let rest = ""; ;) {
