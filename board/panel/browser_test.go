@@ -192,6 +192,12 @@ func TestTheBoardInABrowser(t *testing.T) {
 		tb.do(chromedp.Click(`[data-name="sip:bruno@example.com"] summary`))
 		tb.shows(`[data-name="sip:bruno@example.com"] .more`, "panel said do-not-disturb")
 		tb.shoot("people-light")
+		for _, column := range []string{".who", ".number", ".state", ".able"} {
+			js := fmt.Sprintf(`new Set([...document.querySelectorAll("summary > %s")].map((e) => Math.round(e.getBoundingClientRect().left))).size`, column)
+			if n, err := chromedp.Run(tb.ctx, chromedp.Evaluate[int](js)); err != nil || n != 1 {
+				t.Errorf("%s begins in %d places, %v", column, n, err)
+			}
+		}
 		tb.scheme("dark")
 		tb.shoot("people-dark")
 		tb.scheme("light")

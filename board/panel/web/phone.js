@@ -33,7 +33,7 @@ function registration(p) {
 function port(p) {
   if (!p.port && !p.power) return section("Port and power", untold("No switch has told where it is plugged in."));
   return section("Port and power", facts(["Switch", p.port?.switch], ["Port", p.port?.name], ["VLAN", p.port?.vlan && String(p.port.vlan)],
-    ["Link", p.port && [p.port.link, speed(p.port.speed)].filter(Boolean).join(", ")],
+    ["Link", p.port && [p.port.link, p.port.link === "up" && speed(p.port.speed)].filter(Boolean).join(", ")],
     ["Power", p.power && [p.power.state, p.power.watts !== null && `${p.power.watts.toFixed(1)} W`].filter(Boolean).join(", ")]));
 }
 
