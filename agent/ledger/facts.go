@@ -347,8 +347,8 @@ func readPerson(v *presence.Person, b []byte) error {
 }
 
 // sameFacts reports whether two observations of one source say the same, apart
-// from numbers that drift by themselves: counters, jitter, watts, and how often
-// a silent device was asked once that is often enough.
+// from numbers that drift by themselves: counters, jitter, watts, how fast a
+// device answers, and how often a silent one was asked once that is often enough.
 func sameFacts(a, b presence.Facts) bool {
 	return steady(a.Identity, b.Identity, func(a, b presence.Identity) bool {
 		return a.Model == b.Model && a.Serial == b.Serial && a.Firmware == b.Firmware && a.MAC == b.MAC &&
@@ -360,6 +360,9 @@ func sameFacts(a, b presence.Facts) bool {
 		})
 	}) && steady(a.Reach, b.Reach, func(a, b presence.Reach) bool {
 		a.Misses, b.Misses = min(a.Misses, presence.Misses), min(b.Misses, presence.Misses)
+		if a.Outcome == presence.Answered && b.Outcome == a.Outcome {
+			a.Detail, b.Detail = "", "" // nothing to explain but the round trip
+		}
 		return a == b
 	}) && equal(a.Registration, b.Registration) && equal(a.Port, b.Port) &&
 		equal(a.Messages, b.Messages) && equal(a.Abilities, b.Abilities) &&

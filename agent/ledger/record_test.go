@@ -158,6 +158,19 @@ func TestASilentDeviceIsNotWrittenAtEachMiss(t *testing.T) {
 	}
 }
 
+func TestARoundTripThatMovesIsNoChange(t *testing.T) {
+	reach := func(outcome presence.ReachOutcome, detail string) presence.Facts {
+		return presence.Facts{Reach: &presence.Reach{Outcome: outcome, Detail: detail}}
+	}
+	fast, slow := reach(presence.Answered, "within 10ms"), reach(presence.Answered, "within 50ms")
+	if !sameFacts(fast, slow) || sameNumbers(fast, slow) {
+		t.Error("a device that answers slower has changed, or has not drifted")
+	}
+	if sameFacts(reach(presence.Garbled, "half a page"), reach(presence.Garbled, "no page")) {
+		t.Error("what is wrong with a device is overlooked")
+	}
+}
+
 func TestOtherRecordsAreKept(t *testing.T) {
 	s := standingRecord{filled[presence.Standing](), time.Hour, true}
 	got, slot, err := readStanding(publicationKey(s.Of, 7), encode(s))
