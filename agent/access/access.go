@@ -1,9 +1,11 @@
 // Package access knows who may do what: roles, API tokens, local accounts and
 // the sessions of the web.
 //
-// A [Book] holds all three. It reads its drawer once and answers from memory,
+// A [Book] holds all three. It reads its drawers once and answers from memory,
 // so that asking who somebody is never waits for a disk; what changes an
-// account is on disk before it is answered. The book has one owner at a time:
+// account is on disk before it is answered. What is revoked is over in memory
+// first: should the disk then fail, the caller is told, and no door is open
+// meanwhile. The book has one owner at a time:
 // the agent while it runs, a command line verb while it does not (the store's
 // lock sees to that), so the copy in memory is never behind.
 //

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -25,21 +26,24 @@ type Drawer interface {
 
 // Config is what a book needs. Now and Cost have defaults.
 type Config struct {
-	Drawer Drawer
-	Now    func() time.Time
-	Cost   int // of bcrypt
+	Drawer   Drawer // of tokens and users
+	Sessions Drawer // one of their own, since a restored store must not have them
+	Now      func() time.Time
+	Cost     int // of bcrypt
 }
 
 // A Book holds tokens, users and sessions. It is safe for concurrent use.
 type Book struct {
 	drawer Drawer
+	web    Drawer // the sessions'
 	now    func() time.Time
 	cost   int
 	decoy  []byte        // the hash that an unknown user's password is compared with
 	bcrypt chan struct{} // how many hashes may be worked on at once
 	brake  *brake
 
-	changes sync.Mutex // one change of an account at a time; held while it goes to disk
+	changes sync.Mutex          // one write to drawer at a time; held while it goes to disk
+	owed    map[string]struct{} // keys that a failing disk did not delete; guarded by changes
 
 	mu       sync.RWMutex // guards the maps; never held while waiting
 	tokens   map[string]*tokenRecord
@@ -50,19 +54,21 @@ type Book struct {
 
 type hash [sha256.Size]byte
 
-// Keys in the drawer.
+// Keys in the drawer. A session's, in its own, is the hash.
 const (
-	tokenKey   = "token/"
-	userKey    = "user/"
-	sessionKey = "session/"
+	tokenKey = "token/"
+	userKey  = "user/"
 )
 
 // hashers bounds the processor time that strangers can make us spend on
 // passwords: one bcrypt takes a branch box some hundred milliseconds.
 const hashers = 2
 
-// New reads the book from its drawer.
+// New reads the book from its drawers.
 func New(c Config) (*Book, error) {
+	if c.Drawer == nil || c.Sessions == nil {
+		return nil, errors.New("access: a book needs two drawers")
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -74,7 +80,7 @@ func New(c Config) (*Book, error) {
 		return nil, fmt.Errorf("access: %w", err)
 	}
 	b := &Book{
-		drawer: c.Drawer, now: c.Now, cost: c.Cost, decoy: decoy,
+		drawer: c.Drawer, web: c.Sessions, owed: map[string]struct{}{}, now: c.Now, cost: c.Cost, decoy: decoy,
 		bcrypt: make(chan struct{}, hashers), brake: newBrake(c.Now),
 		tokens: map[string]*tokenRecord{}, byHash: map[hash]*tokenRecord{},
 		users: map[string]*userRecord{}, sessions: map[hash]*session{},
@@ -112,7 +118,7 @@ func (b *Book) load() error {
 	if err != nil {
 		return err
 	}
-	return b.drawer.Each(sessionKey, b.loadSession)
+	return b.web.Each("", b.loadSession)
 }
 
 // HasAccounts reports whether anybody could sign in: a user or a token exists.
@@ -144,20 +150,48 @@ func parseHash(s string) (h hash, err error) {
 	return h, nil
 }
 
+// put has v on disk when it returns. The caller holds changes.
 func (b *Book) put(ctx context.Context, key string, v any) error {
 	value, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
+	delete(b.owed, key)
 	return b.drawer.Put(ctx, key, value)
 }
 
-func (b *Book) putSoft(ctx context.Context, key string, v any) error {
+// erase deletes keys, and those that it could not delete before. What they held
+// is out of the maps already. The caller holds changes.
+func (b *Book) erase(ctx context.Context, keys ...string) error {
+	for _, key := range keys {
+		b.owed[key] = struct{}{}
+	}
+	var errs []error
+	for key := range b.owed {
+		if err := b.drawer.Delete(ctx, key); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		delete(b.owed, key)
+	}
+	return errors.Join(errs...)
+}
+
+// owes reports whether key is one that erase could not delete. The caller holds
+// changes.
+func (b *Book) owes(key string) bool {
+	_, yes := b.owed[key]
+	return yes
+}
+
+// putSoft has v on disk some time. The caller holds what orders the writes of
+// that record.
+func putSoft(ctx context.Context, d Drawer, key string, v any) error {
 	value, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	return b.drawer.PutSoft(ctx, key, value)
+	return d.PutSoft(ctx, key, value)
 }
 
 // bearer reports whether secret can be a token at all.

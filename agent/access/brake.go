@@ -7,7 +7,9 @@ import (
 )
 
 // A brake slows down whoever guesses passwords: a source has a few attempts,
-// and gets one back every ten seconds. It counts by source and not by account,
+// and gets one back every ten seconds. An attempt is taken before the password is
+// looked at, so that those made at once count, and one that succeeds is given
+// back: that one only, or whoever has an account could guess for ever. It counts by source and not by account,
 // so that nobody can lock anybody else out.
 type brake struct {
 	now func() time.Time
@@ -31,17 +33,8 @@ func newBrake(now func() time.Time) *brake {
 	return &brake{now: now, sources: map[string]*attempts{}}
 }
 
-func (b *brake) check(source string) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	a := b.at(group(source))
-	if a.left >= 1 {
-		return nil
-	}
-	return &SlowDown{Wait: time.Duration((1 - a.left) * float64(brakeRefill))}
-}
-
-func (b *brake) failed(source string) {
+// take takes one attempt of a source.
+func (b *brake) take(source string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	key := group(source)
@@ -49,14 +42,23 @@ func (b *brake) failed(source string) {
 		b.sweep()
 	}
 	a := b.at(key)
-	a.left = max(a.left-1, 0)
 	b.sources[key] = a
+	if a.left < 1 {
+		return &SlowDown{Wait: time.Duration((1 - a.left) * float64(brakeRefill))}
+	}
+	a.left--
+	return nil
 }
 
-func (b *brake) succeeded(source string) {
+// giveBack gives it back.
+func (b *brake) giveBack(source string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.sources, group(source))
+	key := group(source)
+	a := b.at(key)
+	if a.left = a.left + 1; a.left >= brakeBurst {
+		delete(b.sources, key)
+	}
 }
 
 // at is a source's account as of now.

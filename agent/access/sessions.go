@@ -5,8 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"strings"
+	"sync"
 	"time"
 )
 
@@ -30,6 +31,7 @@ type session struct {
 	Left  time.Duration `json:"left"` // of the idle time, when it was saved
 	Age   time.Duration `json:"age"`  // when it was saved
 
+	writes sync.Mutex // orders what is written of it; held while that goes to disk
 	hash   hash
 	opened time.Time // Age ago, at load
 	ends   time.Time // unless it is used before
@@ -44,14 +46,14 @@ func (b *Book) OpenSession(ctx context.Context, p Principal) (string, error) {
 
 // OpenTokenSession opens a session for whoever holds a token.
 func (b *Book) OpenTokenSession(ctx context.Context, source, secret string) (string, Principal, error) {
-	if err := b.brake.check(source); err != nil {
+	if err := b.brake.take(source); err != nil {
 		return "", Principal{}, err
 	}
 	p, err := b.Authenticate(ctx, secret)
 	if err != nil {
-		b.brake.failed(source)
 		return "", Principal{}, err
 	}
+	b.brake.giveBack(source)
 	b.mu.RLock()
 	r := b.byHash[sha256.Sum256([]byte(secret))]
 	b.mu.RUnlock()
@@ -69,12 +71,21 @@ func (b *Book) openSession(ctx context.Context, s *session) (string, error) {
 	if err := b.makeRoom(ctx); err != nil {
 		return "", err
 	}
-	if err := b.putSoft(ctx, s.key(), s.record(now)); err != nil {
+	s.writes.Lock()
+	defer s.writes.Unlock()
+	b.mu.Lock()
+	_, ok := b.holder(s)
+	if ok {
+		b.sessions[h] = s
+	}
+	b.mu.Unlock()
+	if !ok { // the account was removed in between
+		return "", ErrDenied
+	}
+	if err := putSoft(ctx, b.web, s.key(), s.record(now)); err != nil {
+		b.dropSessions(func(x *session) bool { return x == s })
 		return "", fmt.Errorf("access: keep a session: %w", err)
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.sessions[h] = s
 	return cookie, nil
 }
 
@@ -103,9 +114,24 @@ func (b *Book) Session(ctx context.Context, cookie string) (Principal, error) {
 	record := s.record(now)
 	b.mu.Unlock()
 	if due {
-		_ = b.putSoft(ctx, sessionKey+hex.EncodeToString(h[:]), record) // a lost one ends a little earlier
+		b.save(ctx, s, record)
 	}
 	return p, nil
+}
+
+// save writes a session, by the dial, unless something is being written of it or
+// it has ended. One that is not saved ends a little earlier after a restart.
+func (b *Book) save(ctx context.Context, s, record *session) {
+	if !s.writes.TryLock() {
+		return
+	}
+	defer s.writes.Unlock()
+	b.mu.RLock()
+	lives := b.sessions[s.hash] == s
+	b.mu.RUnlock()
+	if lives {
+		_ = putSoft(ctx, b.web, s.key(), record)
+	}
 }
 
 // CloseSession ends a session.
@@ -152,29 +178,41 @@ func (b *Book) makeRoom(ctx context.Context) error {
 	return b.endSessions(ctx, func(s *session) bool { return s == oldest || s.over(now) })
 }
 
+// endSessions ends sessions at once, and then on disk.
 func (b *Book) endSessions(ctx context.Context, which func(*session) bool) error {
-	var keys []string
+	var errs []error
+	for _, s := range b.dropSessions(which) {
+		if err := b.erased(ctx, s); err != nil {
+			errs = append(errs, fmt.Errorf("access: end a session: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// erased deletes the record of a session that is out of the map.
+func (b *Book) erased(ctx context.Context, s *session) error {
+	s.writes.Lock()
+	defer s.writes.Unlock()
+	return b.web.Delete(ctx, s.key())
+}
+
+func (b *Book) dropSessions(which func(*session) bool) (dropped []*session) {
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	for h, s := range b.sessions {
 		if which(s) {
 			delete(b.sessions, h)
-			keys = append(keys, s.key())
+			dropped = append(dropped, s)
 		}
 	}
-	b.mu.Unlock()
-	for _, key := range keys {
-		if err := b.drawer.Delete(ctx, key); err != nil {
-			return fmt.Errorf("access: end a session: %w", err)
-		}
-	}
-	return nil
+	return dropped
 }
 
 // loadSession takes a session from the drawer. One that does not read is left
 // out: whoever held it signs in again.
 func (b *Book) loadSession(key string, value []byte) error {
 	s := new(session)
-	h, err := parseHash(strings.TrimPrefix(key, sessionKey))
+	h, err := parseHash(key)
 	if err != nil || json.Unmarshal(value, s) != nil || len(b.sessions) >= maxSessions {
 		return nil
 	}
@@ -185,7 +223,7 @@ func (b *Book) loadSession(key string, value []byte) error {
 	return nil
 }
 
-func (s *session) key() string { return sessionKey + hex.EncodeToString(s.hash[:]) }
+func (s *session) key() string { return hex.EncodeToString(s.hash[:]) }
 
 func (s *session) over(now time.Time) bool {
 	return !now.Before(s.ends) || now.Sub(s.opened) >= SessionMax

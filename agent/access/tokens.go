@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -80,29 +81,37 @@ func (b *Book) Tokens() []Token {
 	return list
 }
 
-// Revoke ends a token, and the sessions that were opened with it, at once.
+// Revoke ends a token, and the sessions that were opened with it, at once. An
+// error says that the disk does not know of it yet: to be asked again.
 func (b *Book) Revoke(ctx context.Context, id string) error {
 	b.changes.Lock()
 	defer b.changes.Unlock()
-	return b.revoke(ctx, id)
-}
-
-func (b *Book) revoke(ctx context.Context, id string) error {
-	b.mu.RLock()
-	r := b.tokens[id]
-	b.mu.RUnlock()
-	if r == nil {
+	keys := b.dropTokens(func(r *tokenRecord) bool { return r.ID == id })
+	if len(keys) == 0 && !b.owes(tokenKey+id) {
 		return fmt.Errorf("%w token: %.32q", ErrNotFound, id)
 	}
-	if err := b.drawer.Delete(ctx, tokenKey+id); err != nil {
-		return fmt.Errorf("access: revoke token %s: %w", id, err)
+	err := b.erase(ctx, keys...)
+	err = errors.Join(err, b.endSessions(ctx, func(s *session) bool { return s.Token == id }))
+	if err != nil {
+		return fmt.Errorf("access: revoke token %.32s: %w", id, err)
 	}
-	h, _ := parseHash(r.Hash)
+	return nil
+}
+
+// dropTokens takes tokens out of the maps, and gives their keys in the drawer.
+func (b *Book) dropTokens(which func(*tokenRecord) bool) (keys []string) {
 	b.mu.Lock()
-	delete(b.tokens, id)
-	delete(b.byHash, h)
-	b.mu.Unlock()
-	return b.endSessions(ctx, func(s *session) bool { return s.Token == id })
+	defer b.mu.Unlock()
+	for id, r := range b.tokens {
+		if !which(r) {
+			continue
+		}
+		h, _ := parseHash(r.Hash)
+		delete(b.tokens, id)
+		delete(b.byHash, h)
+		keys = append(keys, tokenKey+id)
+	}
+	return keys
 }
 
 // Authenticate tells whose a token is.
@@ -129,9 +138,15 @@ func (b *Book) Authenticate(ctx context.Context, secret string) (Principal, erro
 	return r.principal(), nil
 }
 
-// used notes the last use, by the dial. A record is never changed in place: it
-// is replaced by a copy, for others may be reading it.
+// used notes the last use, by the dial; while an account is being changed it
+// does not, so that it never waits for a disk nor writes what was just revoked.
+// A record is never changed in place: it is replaced by a copy, for others may
+// be reading it.
 func (b *Book) used(ctx context.Context, h hash) {
+	if !b.changes.TryLock() {
+		return
+	}
+	defer b.changes.Unlock()
 	b.mu.Lock()
 	r := b.byHash[h]
 	if r == nil || b.now().Sub(r.Used) < usedEvery {
@@ -142,7 +157,7 @@ func (b *Book) used(ctx context.Context, h hash) {
 	next.Used = b.now().UTC()
 	b.byHash[h], b.tokens[next.ID] = &next, &next
 	b.mu.Unlock()
-	_ = b.putSoft(ctx, tokenKey+next.ID, &next) // only a convenience: lost, nothing is the worse
+	_ = putSoft(ctx, b.drawer, tokenKey+next.ID, &next) // only a convenience: lost, nothing is the worse
 }
 
 func (b *Book) count(n func() int) int {

@@ -2,6 +2,7 @@ package access
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -72,28 +73,24 @@ func (b *Book) SetPassword(ctx context.Context, name, password string) error {
 	return b.endSessions(ctx, func(s *session) bool { return s.User == name })
 }
 
-// RemoveUser ends an account, its sessions and its tokens: who is removed keeps
-// no other key.
+// RemoveUser ends an account, its sessions and its tokens at once: who is removed
+// keeps no other key. An error says that the disk does not know of it yet.
 func (b *Book) RemoveUser(ctx context.Context, name string) error {
 	b.changes.Lock()
 	defer b.changes.Unlock()
-	if b.user(name) == nil {
+	if b.user(name) == nil && !b.owes(userKey+name) {
 		return fmt.Errorf("%w user: %.64q", ErrNotFound, name)
-	}
-	for _, t := range b.Tokens() {
-		if t.User == name {
-			if err := b.revoke(ctx, t.ID); err != nil {
-				return err
-			}
-		}
-	}
-	if err := b.drawer.Delete(ctx, userKey+name); err != nil {
-		return fmt.Errorf("access: remove user %s: %w", name, err)
 	}
 	b.mu.Lock()
 	delete(b.users, name)
 	b.mu.Unlock()
-	return b.endSessions(ctx, func(s *session) bool { return s.User == name })
+	// The account last, so that a power cut in between leaves one that can be removed again.
+	err := b.erase(ctx, b.dropTokens(func(r *tokenRecord) bool { return r.User == name })...)
+	err = errors.Join(err, b.endSessions(ctx, func(s *session) bool { return s.User == name }), b.erase(ctx, userKey+name))
+	if err != nil {
+		return fmt.Errorf("access: remove user %.64s: %w", name, err)
+	}
+	return nil
 }
 
 // Users lists all accounts by name.
@@ -111,7 +108,7 @@ func (b *Book) Users() []User {
 // Login checks a password. Source is where the attempt comes from: one that
 // failed often is told to wait ([SlowDown]) before any hash is worked on.
 func (b *Book) Login(ctx context.Context, source, name, password string) (Principal, error) {
-	if err := b.brake.check(source); err != nil {
+	if err := b.brake.take(source); err != nil {
 		return Principal{}, err
 	}
 	u := b.user(name)
@@ -120,15 +117,18 @@ func (b *Book) Login(ctx context.Context, source, name, password string) (Princi
 		kept = []byte(u.Password)
 	}
 	if err := b.acquire(ctx); err != nil {
+		b.brake.giveBack(source) // nothing was guessed
 		return Principal{}, err
 	}
 	err := bcrypt.CompareHashAndPassword(kept, []byte(password))
 	<-b.bcrypt
 	if err != nil || u == nil {
-		b.brake.failed(source)
 		return Principal{}, ErrDenied
 	}
-	b.brake.succeeded(source)
+	b.brake.giveBack(source)
+	if now := b.user(name); now == nil || now.Password != u.Password { // changed while we looked
+		return Principal{}, ErrDenied
+	}
 	return Principal{Name: u.Name, Role: u.Role}, nil
 }
 

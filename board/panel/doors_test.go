@@ -205,7 +205,7 @@ func newPanel(t *testing.T, dir string, c Config, book *access.Book) (*Panel, er
 }
 
 func TestAStrangersListenerNeedsAnAccount(t *testing.T) {
-	book, err := access.New(access.Config{Drawer: &drawer{kept: map[string][]byte{}}, Cost: 4})
+	book, err := access.New(access.Config{Drawer: &drawer{kept: map[string][]byte{}}, Sessions: &drawer{kept: map[string][]byte{}}, Cost: 4})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +250,7 @@ func TestABadSectionIsNamed(t *testing.T) {
 }
 
 func TestACertificateIsMadeOnceAndKept(t *testing.T) {
-	book, err := access.New(access.Config{Drawer: &drawer{kept: map[string][]byte{}}, Cost: 4})
+	book, err := access.New(access.Config{Drawer: &drawer{kept: map[string][]byte{}}, Sessions: &drawer{kept: map[string][]byte{}}, Cost: 4})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -252,7 +252,7 @@ type house struct {
 
 func newHouse(t *testing.T, change ...func(*Config, *Deps)) *house {
 	t.Helper()
-	book, err := access.New(access.Config{Drawer: &drawer{kept: map[string][]byte{}}, Cost: bcrypt.MinCost})
+	book, err := access.New(access.Config{Drawer: &drawer{kept: map[string][]byte{}}, Sessions: &drawer{kept: map[string][]byte{}}, Cost: bcrypt.MinCost})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ func openLedger(t *testing.T, path string) (l *ledger.Ledger, stop func()) {
 func TestThePanelOnARealLedger(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store.db")
 	l, stop := openLedger(t, path)
-	book, err := access.New(access.Config{Drawer: l.Drawer("access"), Cost: 4})
+	book, err := access.New(access.Config{Drawer: l.Drawer("access"), Sessions: l.Drawer("sessions"), Cost: 4})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestThePanelOnARealLedger(t *testing.T) {
 
 	l, stop = openLedger(t, path)
 	defer stop()
-	if book, err = access.New(access.Config{Drawer: l.Drawer("access"), Cost: 4}); err != nil {
+	if book, err = access.New(access.Config{Drawer: l.Drawer("access"), Sessions: l.Drawer("sessions"), Cost: 4}); err != nil {
 		t.Fatal(err)
 	}
 	h = newHouse(t, on)
