@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"slices"
 	"time"
 
 	"pilotlight/agent/ledger/internal/store"
@@ -258,19 +259,16 @@ func (l *Ledger) vanish(now time.Time, e *entity) {
 
 // prune drops the observations that nobody repeated for a long time.
 func (l *Ledger) prune(now time.Time, seen *[]held) bool {
-	kept := (*seen)[:0:0]
-	for _, h := range *seen {
-		if at := l.forgetAt(h); at.IsZero() || now.Before(at) {
-			kept = append(kept, h)
-			continue
+	old := len(*seen)
+	*seen = slices.DeleteFunc(*seen, func(h held) bool {
+		at := l.forgetAt(h)
+		over := !at.IsZero() && !now.Before(at)
+		if over {
+			l.unwrite(now, h)
 		}
-		l.unwrite(now, h)
-	}
-	if len(kept) == len(*seen) {
-		return false
-	}
-	*seen = kept
-	return true
+		return over
+	})
+	return len(*seen) < old
 }
 
 func (l *Ledger) forgetAt(h held) time.Time {
