@@ -2,13 +2,14 @@
 # The tests at full figures, each fuzz target for a while, and the whole bench;
 # what came out is docs/measured.md. Takes about an hour on two cores.
 #
-#   FUZZTIME=30s testbench/drill.sh
+#   FUZZTIME=30s BENCH=-full testbench/drill.sh      # these are the defaults; BENCH= is the usual bench
 #
 # The page is written even when something fails, and says so; the exit status is then 1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 fuzztime=${FUZZTIME:-30s}
+bench=${BENCH--full}
 page=docs/measured.md
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
@@ -37,7 +38,7 @@ done
 
 echo "drill: bench" >&2
 make -s build
-testbench/bench.sh -full >"$out/bench" || { failed=1; echo 'The bench **failed**.' >"$out/bench"; }
+testbench/bench.sh ${bench:+"$bench"} >"$out/bench" || { failed=1; echo 'The bench **failed**.' >"$out/bench"; }
 
 # drills: the tests of the power cuts, each with the last thing that it logged, or its table's row in words.
 drills() {
@@ -94,7 +95,7 @@ $(cat "$out/fuzzed")
 
 ## Bench
 
-\`testbench/bench.sh -full\` (\`make bench\` is its shorter form; testbench/bench/README.md says what each figure is):
+\`testbench/bench.sh $bench\` (\`make bench\` is the form without \`-full\`; testbench/bench/README.md says what each figure is):
 
 $(cat "$out/bench")
 PAGE

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -93,6 +94,7 @@ func (p plan) usage(ctx context.Context, r *report, scenario string, b *pair, ai
 // latency lets changes come fast and tells how soon they are seen.
 func (p plan) latency(ctx context.Context, r *report, scenario string, b *pair, crowd *viewers) error {
 	end := calls{branch: b, changes: p.Changes, rings: quickRing, lasts: quickTalk, expect: crowd.expect}.begin(ctx)
+	late := lateness(ctx, p.Latency)
 	cpu, err := b.cpu(ctx, p.Latency)
 	if err != nil {
 		return err
@@ -115,13 +117,34 @@ func (p plan) latency(ctx context.Context, r *report, scenario string, b *pair, 
 	r.add(scenario, "change to panel event, p50", ms(.5), "ms", 0)
 	r.add(scenario, "change to panel event, p99", ms(.99), "ms", 50)
 	r.add(scenario, "change to panel event, most", ms(1), "ms", 0)
+	r.add(scenario, "a timer's delay meanwhile, p99", quantile(<-late, .99).Seconds()*1e3, "ms", 0)
 	r.add(scenario, "changes seen", float64(len(took)), "", 0)
 	r.zero(scenario, "changes not seen", float64(len(missed)))
 	r.add(scenario, fmt.Sprintf("CPU of the agent at %v changes/s", p.Changes), cpu.agent, "s/min", 0)
 	return nil
 }
 
-// usage of CPU, in seconds a minute.
+// lateness tells, sorted, how late timers of this process came: what the
+// machine, and who else is on it, adds to anybody's latency.
+func lateness(ctx context.Context, d time.Duration) <-chan []time.Duration {
+	told := make(chan []time.Duration, 1)
+	go func() {
+		const step = 5 * time.Millisecond
+		samples := []time.Duration{0}
+		for end := time.Now().Add(d); ; {
+			before := time.Now()
+			if sleep(ctx, step) != nil || before.After(end) {
+				break
+			}
+			samples = append(samples, time.Since(before)-step)
+		}
+		slices.Sort(samples)
+		told <- samples
+	}()
+	return told
+}
+
+// cpuUse is CPU time, in seconds a minute.
 type cpuUse struct{ agent, bench float64 }
 
 // cpu waits for a window of time and tells who used how much in it.

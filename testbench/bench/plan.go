@@ -41,7 +41,7 @@ var usual = plan{
 
 var whole = func() plan {
 	p := usual
-	p.Settle, p.Window, p.Latency = 2*time.Minute, 5*time.Minute, 2*time.Minute
+	p.Settle, p.Window, p.Latency = time.Minute, 2*time.Minute, 2*time.Minute
 	p.Wear.Length = workingDay / time.Duration(p.Wear.Speed)
 	return p
 }()
