@@ -121,11 +121,11 @@ func (b *Book) load() error {
 	return b.web.Each("", b.loadSession)
 }
 
-// HasAccounts reports whether anybody could sign in: a user or a token exists.
+// HasAccounts reports whether a user exists who could sign in.
 func (b *Book) HasAccounts() bool {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	return len(b.users) > 0 || len(b.tokens) > 0
+	return len(b.users) > 0
 }
 
 // newSecret makes 32 random bytes as text, and the hash under which they are kept.

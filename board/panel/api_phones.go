@@ -112,7 +112,7 @@ type picture struct {
 }
 
 func pngOperation() huma.Operation {
-	op := operation(access.Operator, "get-phone-screen", http.MethodGet, "/phones/{name}/screen", "What a phone's screen shows now", 404, 501, 502, 503, 504)
+	op := operation(access.Viewer, "get-phone-screen", http.MethodGet, "/phones/{name}/screen", "What a phone's screen shows now", 404, 501, 502, 503, 504)
 	op.Responses = map[string]*huma.Response{"200": {
 		Description: "OK",
 		Content:     map[string]*huma.MediaType{"image/png": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}},

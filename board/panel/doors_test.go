@@ -219,7 +219,13 @@ func TestAStrangersListenerNeedsAnAccount(t *testing.T) {
 			t.Errorf("%s: %v", listen, err)
 		}
 	}
-	if _, _, err := book.CreateToken(context.Background(), access.Viewer, ""); err != nil {
+	if _, _, err := book.CreateToken(context.Background(), access.Admin, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newPanel(t, t.TempDir(), Config{Listen: "0.0.0.0:8080"}, book); err == nil {
+		t.Error("a token is taken for an account")
+	}
+	if err := book.AddUser(context.Background(), "alice", access.Admin, "correct horse"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := newPanel(t, t.TempDir(), Config{Listen: "0.0.0.0:8080"}, book); err != nil {
@@ -254,7 +260,7 @@ func TestACertificateIsMadeOnceAndKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := book.CreateToken(context.Background(), access.Viewer, ""); err != nil {
+	if err := book.AddUser(context.Background(), "alice", access.Viewer, "correct horse"); err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()

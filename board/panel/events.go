@@ -33,6 +33,7 @@ type viewer struct {
 	all   bool // lines and devices, too
 
 	seq     uint64
+	fresh   presence.Rev            // for a client without a past: the revision it began at
 	uplinks map[string]relay.Status // as last told
 	buf     bytes.Buffer
 }
@@ -56,7 +57,7 @@ func (p *Panel) serveEvents(d *door, w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would hold events back
 	w.Header().Set("Last-Event-ID", p.eventID(p.keeper.snap.Load().rev))
-	_ = v.ctl.SetReadDeadline(time.Time{})    // the request is read; what follows may last
+	_ = v.ctl.SetReadDeadline(time.Time{}) // the request is read; what follows may last
 	fmt.Fprintf(&v.buf, "retry: %d\n\n", eventRetry.Milliseconds())
 	v.run(d, r)
 }
@@ -94,6 +95,7 @@ func (v *viewer) resume(r *http.Request) {
 	rev, err := presence.ParseRev(rest)
 	snap := v.p.keeper.snap.Load()
 	if err != nil || store != v.p.deps.Heart.ID() || rev.Epoch != v.p.deps.Heart.Epoch() || rev.Compare(snap.rev) > 0 {
+		v.fresh = snap.rev // what went before it came, it never knew
 		return
 	}
 	v.seq = snap.after(rev)
@@ -153,6 +155,9 @@ func (v *viewer) fill(snap *snapshot) (more bool) {
 }
 
 func (v *viewer) wants(it *item) bool {
+	if it.gone && it.rev.Compare(v.fresh) <= 0 {
+		return false
+	}
 	return v.kinds[it.kind] && (it.doc == nil || v.all || it.gone || it.doc.Kind == presence.KindPerson)
 }
 

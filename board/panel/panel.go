@@ -58,7 +58,7 @@ func New(c Config, d Deps, log *slog.Logger) (*Panel, error) {
 		return nil, errors.New("panel: wants a heart, a book, a clock and a desk")
 	case !c.loopback() && !d.Book.HasAccounts():
 		return nil, fmt.Errorf("panel: listen %s can be reached from other machines, and no account exists; "+
-			"make one first: pilotlight user add NAME --role admin --config FILE (or pilotlight token create --role viewer --config FILE)", c.Listen)
+			"make one first: pilotlight user add NAME --role admin --config FILE", c.Listen)
 	}
 	w, err := newWeb(d.Branch)
 	if err != nil {
