@@ -70,7 +70,7 @@ func newAgent(cfg fileConfig, log *slog.Logger) (_ *agentProcess, err error) {
 		Ledger: l, Domain: cfg.Branch.Domain, Uplinks: uplinks, Version: version, Log: log,
 	})
 	if err != nil {
-		return nil, err
+		return nil, usageError{err}
 	}
 	deps := panel.Deps{
 		Heart: panel.FromLedger(l), Book: a.book, Clock: clock.New(l.Newest()), Desk: desk, Uplinks: uplinks, Drivers: a.sup,
@@ -83,7 +83,7 @@ func newAgent(cfg fileConfig, log *slog.Logger) (_ *agentProcess, err error) {
 		deps.Pollers = append(deps.Pollers, q)
 	}
 	if a.panel, err = panel.New(cfg.Panel, deps, log.With("driver", "panel")); err != nil {
-		return nil, err
+		return nil, usageError{err} // what New finds is about the configuration
 	}
 	a.base = built.Base
 	a.tasks = append(built.Tasks, supervise.Task{Name: "panel", Driver: a.panel})

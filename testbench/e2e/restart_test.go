@@ -194,7 +194,7 @@ func TestATakenPortIsToldAtOnce(t *testing.T) {
 
 func TestAPanelForStrangersNeedsAnAccount(t *testing.T) {
 	dir := writeFiles(t, map[string]string{"c.yaml": "branch: {id: a}\ndata_dir: data\npanel: {listen: \"0.0.0.0:8443\"}\nsip: {listen: [\"udp:127.0.0.1:0\"]}\n"})
-	_, errs := product.RunCLI(t, product.Binary(t), 1, "", "run", "--config", filepath.Join(dir, "c.yaml"))
+	_, errs := product.RunCLI(t, product.Binary(t), 2, "", "run", "--config", filepath.Join(dir, "c.yaml"))
 	if !strings.Contains(errs, "no account exists") || !strings.Contains(errs, "pilotlight user add") {
 		t.Error(errs)
 	}
