@@ -2,8 +2,6 @@ package event
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -176,10 +174,4 @@ func parseState(value string) (subscriptionState, bool) {
 func contentType(value string) string {
 	t, _, _ := strings.Cut(value, ";")
 	return strings.ToLower(strings.TrimSpace(t))
-}
-
-func random(n int) string {
-	b := make([]byte, n)
-	_, _ = rand.Read(b) // never fails (crypto/rand)
-	return hex.EncodeToString(b)
 }

@@ -73,7 +73,7 @@ type Subscription struct {
 }
 
 func newSubscription(s *Subscriber, cfg Config) *Subscription {
-	sub := &Subscription{owner: s, cfg: cfg, key: dialogKey{random(16), random(8)}, bell: make(chan struct{}, 1),
+	sub := &Subscription{owner: s, cfg: cfg, key: dialogKey{sip.Random(16), sip.Random(8)}, bell: make(chan struct{}, 1),
 		remote: cfg.URI, asked: cfg.Expires, terminated: make(chan struct{})}
 	sub.ctx, sub.stop = context.WithCancel(context.Background())
 	return sub

@@ -19,7 +19,7 @@ type claimed struct {
 	handler Handler
 }
 
-// eventMethods have an Event header that decides (RFC 6665 §4.1, RFC 3903 §4).
+// eventMethod reports whether an Event header decides, too (RFC 6665 §4.1, RFC 3903 §4).
 func eventMethod(m string) bool { return m == "SUBSCRIBE" || m == "NOTIFY" || m == "PUBLISH" }
 
 func (c *claims) add(claim Claim, h Handler) error {

@@ -174,7 +174,7 @@ func (s *serving) transact(ctx context.Context, out *outgoing, h hop, transport 
 	if err != nil {
 		return nil, err
 	}
-	branch := "z9hG4bK" + random(10)
+	branch := "z9hG4bK" + Random(10)
 	req := siplib.NewRequest(siplib.RequestMethod(out.r.Method), siplib.Uri{})
 	req.SetTransport(strings.ToUpper(transport))
 	way.origin, way.packet = req, out.render(branch, transport, s.localFor(way))
@@ -308,10 +308,10 @@ func newOutgoing(r *Request) (*outgoing, error) {
 		return nil, fmt.Errorf("target: %w", err)
 	}
 	if o.callID == "" {
-		o.callID = random(16)
+		o.callID = Random(16)
 	}
 	if o.fromTag == "" {
-		o.fromTag = random(8)
+		o.fromTag = Random(8)
 	}
 	return o, o.check()
 }
@@ -414,8 +414,8 @@ func tagOf(value string) string {
 	return a.Params["tag"]
 }
 
-// random is n random octets in hex.
-func random(n int) string {
+// Random is n random octets in hex, for tags, branches and Call-IDs.
+func Random(n int) string {
 	b := make([]byte, n)
 	_, _ = rand.Read(b) // never fails (crypto/rand)
 	return hex.EncodeToString(b)

@@ -20,9 +20,11 @@ type Config struct {
 	Allow           []netip.Prefix // sources whose requests are read; empty: all
 	UserAgent       string         // "Pilotlight"
 	ReadBuffer      int            // of each UDP socket: 4 MiB, for bursts
-	Connections     int            // streams open at a time: 1024
+	Connections     int            // accepted streams open at a time: 1024, and as many dialled ones
+	PerSource       int            // of the accepted ones, from one address (of IPv6, one /64): 64
 	Transactions    int            // server transactions at a time: 16384
 	Pending         int            // requests at handlers or waiting for one: 2048
+	Greeting        time.Duration  // an accepted stream has its first message complete in: 10 s
 	Idle            time.Duration  // a stream without a message is closed: 15 min
 	Patience        time.Duration  // for the rest of a message, and for a write: 10 s
 	StatelessPerSec int            // answers without state a second: 500
@@ -37,9 +39,13 @@ func (c Config) withDefaults() Config {
 	}
 	set(&c.ReadBuffer, 4<<20)
 	set(&c.Connections, 1024)
+	set(&c.PerSource, 64)
 	set(&c.Transactions, 16384)
 	set(&c.Pending, 2048)
 	set(&c.StatelessPerSec, 500)
+	if c.Greeting == 0 {
+		c.Greeting = 10 * time.Second
+	}
 	if c.Idle == 0 {
 		c.Idle = 15 * time.Minute
 	}
@@ -134,7 +140,7 @@ func (e *Endpoint) Handle(c Claim, h Handler) error { return e.claims.add(c, h) 
 func (e *Endpoint) Stats() Stats {
 	s := e.count.copy()
 	if now := e.now(); now != nil {
-		s.Connections, s.Server, s.Client, s.Lanes = now.sizes()
+		s.Connections, s.Server, s.Client, s.Calls = now.sizes()
 	}
 	return s
 }

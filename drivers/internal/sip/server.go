@@ -31,8 +31,8 @@ type serverTx struct {
 	answered bool
 }
 
-// lane is the requests of one Call-ID that wait for their turn.
-type lane struct{ queue []*serverTx }
+// callQueue is the requests of one Call-ID that wait for their turn.
+type callQueue struct{ waiting []*serverTx }
 
 // request takes a request that was read, with the fault found while reading.
 func (s *serving) request(m *message, f *fault, a arrival) {
@@ -123,7 +123,7 @@ func (s *serving) cancelled(m *message, x *facts, a arrival) {
 	_ = t.tx.Receive(siplib.NewRequest(siplib.CANCEL, siplib.Uri{}))
 }
 
-// admit makes the transaction and puts the request into its lane.
+// admit makes the transaction and puts the request into its queue.
 func (s *serving) admit(m *message, x *facts, a arrival, h Handler) {
 	way := s.back(a, x.via)
 	t := &serverTx{m: m, via: x.via, from: a.source, flow: way, handle: h}
@@ -161,13 +161,13 @@ func (s *serving) enlist(key string, t *serverTx, a arrival) bool {
 	t.in.Respond = func(r Reply) error { return s.respond(t, r) }
 	s.pending++
 	callID := t.in.CallID
-	if l, ok := s.lanes[callID]; ok {
-		l.queue = append(l.queue, t)
+	if q, ok := s.calls[callID]; ok {
+		q.waiting = append(q.waiting, t)
 		return true
 	}
-	l := &lane{queue: []*serverTx{t}}
-	s.lanes[callID] = l
-	s.wg.Go(func() { s.drive(callID, l) })
+	q := &callQueue{waiting: []*serverTx{t}}
+	s.calls[callID] = q
+	s.wg.Go(func() { s.drive(callID, q) })
 	return true
 }
 
@@ -179,16 +179,16 @@ func (s *serving) forget(key string) {
 
 // drive hands the requests of one Call-ID over, one after the other, and ends
 // with the last.
-func (s *serving) drive(callID string, l *lane) {
+func (s *serving) drive(callID string, q *callQueue) {
 	for {
 		s.mu.Lock()
-		if len(l.queue) == 0 {
-			delete(s.lanes, callID)
+		if len(q.waiting) == 0 {
+			delete(s.calls, callID)
 			s.mu.Unlock()
 			return
 		}
-		t := l.queue[0]
-		l.queue = l.queue[1:]
+		t := q.waiting[0]
+		q.waiting = q.waiting[1:]
 		s.mu.Unlock()
 		s.serve(t)
 		s.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -15,7 +16,7 @@ import (
 )
 
 // serving is the endpoint between one call of Run and its end: its sockets,
-// streams, transactions and lanes. Whatever it starts, wait waits for.
+// streams, transactions and queues. Whatever it starts, wait waits for.
 type serving struct {
 	e         *Endpoint
 	ctx       context.Context
@@ -26,12 +27,12 @@ type serving struct {
 
 	mu      sync.Mutex
 	closed  bool
-	streams map[netip.AddrPort]*stream
-	open_   int // streams, also those not in the map any more
+	streams map[netip.AddrPort]*stream // the latest to each far end
+	census  census                     // all that are open
 	servers map[string]*serverTx
 	clients map[string]*clientTx
-	lanes   map[string]*lane
-	pending int // requests in lanes
+	calls   map[string]*callQueue
+	pending int // requests in queues
 }
 
 // listener is one socket that listens.
@@ -46,8 +47,8 @@ func newServing(ctx context.Context, e *Endpoint) *serving {
 	return &serving{e: e, ctx: ctx,
 		stateless: gate{n: e.cfg.StatelessPerSec, interval: time.Second},
 		complain:  gate{n: quietBurst, interval: quietInterval},
-		streams:   map[netip.AddrPort]*stream{}, servers: map[string]*serverTx{},
-		clients: map[string]*clientTx{}, lanes: map[string]*lane{}}
+		streams:   map[netip.AddrPort]*stream{}, census: newCensus(), servers: map[string]*serverTx{},
+		clients: map[string]*clientTx{}, calls: map[string]*callQueue{}}
 }
 
 func (s *serving) open() error {
@@ -118,10 +119,7 @@ func (s *serving) close() {
 	for _, t := range s.clients {
 		txs = append(txs, t.tx)
 	}
-	var streams []*stream
-	for _, st := range s.streams {
-		streams = append(streams, st)
-	}
+	streams := slices.Collect(maps.Keys(s.census.open))
 	s.mu.Unlock()
 	for _, l := range s.listeners {
 		if l.accept != nil {
@@ -140,10 +138,10 @@ func (s *serving) close() {
 
 func (s *serving) wait() { s.wg.Wait() }
 
-func (s *serving) sizes() (streams, servers, clients, lanes int) {
+func (s *serving) sizes() (streams, servers, clients, calls int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.open_, len(s.servers), len(s.clients), len(s.lanes)
+	return len(s.census.open), len(s.servers), len(s.clients), len(s.calls)
 }
 
 // packetLoop reads one UDP socket. A read error is counted and waited off: only

@@ -14,10 +14,10 @@ type Stats struct {
 	Sent        map[Tally]uint64  // requests sent
 	ReadErrors  uint64            // of listening sockets, survived
 	Panics      uint64            // of handlers, survived
-	Connections int               // streams open now
+	Connections int               // streams open now, accepted and dialled
 	Server      int               // server transactions alive now
 	Client      int               // client transactions alive now
-	Lanes       int               // Call-IDs with a request in work now
+	Calls       int               // Call-IDs with a request in work now
 }
 
 // Tally is a method ("other" for one that is not of SIP) and an outcome: the

@@ -21,7 +21,11 @@ type stream struct {
 	conn   net.Conn
 	local  netip.AddrPort
 	remote netip.AddrPort
-	mu     sync.Mutex // writes
+	// greeting is when an accepted stream must have shown a message; zero for a
+	// dialled one, and once it has.
+	greeting time.Time
+	accepted bool
+	mu       sync.Mutex // writes
 }
 
 // acceptLoop survives what accept says while the process is short of files.
@@ -48,21 +52,24 @@ func (s *serving) acceptLoop(l *listener) {
 			conn.Close()
 			continue
 		}
-		s.adopt(conn)
+		s.adopt(conn, true)
 	}
 }
 
 // adopt begins to read a connection; false when there are too many.
-func (s *serving) adopt(conn net.Conn) (*stream, bool) {
-	st := &stream{s: s, conn: conn, local: addrPort(conn.LocalAddr()), remote: addrPort(conn.RemoteAddr())}
+func (s *serving) adopt(conn net.Conn, accepted bool) (*stream, bool) {
+	st := &stream{s: s, conn: conn, local: addrPort(conn.LocalAddr()), remote: addrPort(conn.RemoteAddr()), accepted: accepted}
+	if accepted {
+		st.greeting = time.Now().Add(s.e.cfg.Greeting)
+	}
 	s.mu.Lock()
-	if s.closed || s.open_ >= s.e.cfg.Connections {
+	if s.closed || !s.census.room(st, &s.e.cfg) {
 		s.mu.Unlock()
 		s.e.count.drop("connections")
 		conn.Close()
 		return nil, false
 	}
-	s.open_++
+	s.census.add(st)
 	s.streams[st.remote] = st
 	s.wg.Go(st.run)
 	s.mu.Unlock()
@@ -76,14 +83,24 @@ func (st *stream) run() {
 		if !st.awaitMessage(r) || !st.readMessage(r) {
 			return
 		}
+		st.greeting = time.Time{}
 	}
+}
+
+// readWithin bounds the reads that follow.
+func (st *stream) readWithin(d time.Duration) {
+	at := time.Now().Add(d)
+	if !st.greeting.IsZero() && st.greeting.Before(at) {
+		at = st.greeting
+	}
+	st.conn.SetReadDeadline(at)
 }
 
 func (st *stream) end() {
 	st.conn.Close()
 	s := st.s
 	s.mu.Lock()
-	s.open_--
+	s.census.remove(st)
 	if s.streams[st.remote] == st {
 		delete(s.streams, st.remote)
 	}
@@ -104,7 +121,7 @@ func (st *stream) end() {
 // them is a ping that a single one answers (RFC 5626 §3.5.1).
 func (st *stream) awaitMessage(r *bufio.Reader) bool {
 	ends := 0
-	st.conn.SetReadDeadline(time.Now().Add(st.s.e.cfg.Idle))
+	st.readWithin(st.s.e.cfg.Idle)
 	for {
 		c, err := r.ReadByte()
 		if err != nil {
@@ -129,7 +146,7 @@ func (st *stream) awaitMessage(r *bufio.Reader) bool {
 // framed well but says nonsense is answered and the stream goes on; when the
 // framing itself is in doubt nothing that follows can be believed.
 func (st *stream) readMessage(r *bufio.Reader) bool {
-	st.conn.SetReadDeadline(time.Now().Add(st.s.e.cfg.Patience))
+	st.readWithin(st.s.e.cfg.Patience)
 	head, ok := readHead(r)
 	if !ok || !sane(head) {
 		st.s.e.count.drop("rubbish")

@@ -2,6 +2,8 @@ package sip
 
 import (
 	"context"
+	"io"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -130,5 +132,151 @@ func TestStreamsAreBoundedAndIdleOnesEnd(t *testing.T) {
 	}
 	if e.Stats().Dropped["connections"] != 1 {
 		t.Errorf("%+v", e.Stats())
+	}
+}
+
+// holders opens n streams from a source and shows one message on each, so that
+// they may stay.
+func holders(t *testing.T, e *Endpoint, source string, n int) (held []*peer) {
+	t.Helper()
+	for range n {
+		p := dialFrom(t, e, source)
+		if status, _ := p.ask(text("OPTIONS", "sip:b@example.com")); status != 200 {
+			t.Fatal(status)
+		}
+		held = append(held, p)
+	}
+	return held
+}
+
+func dialFrom(t *testing.T, e *Endpoint, source string) *peer {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
+	c, err := d.Dial("tcp", e.Addr("tcp").String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return &peer{t, c, true}
+}
+
+// TestStrangersCannotTakeTheWayOut: as many streams as are let in, and still a
+// request of ours finds a stream of its own.
+func TestStrangersCannotTakeTheWayOut(t *testing.T) {
+	e, _ := atRest(t, Config{Connections: 3})
+	run(t, e)
+	holders(t, e, "127.0.0.1", 3)
+	if p := dialFrom(t, e, "127.0.0.1"); !p.ended(wait) {
+		t.Error("a fourth stream is let in")
+	}
+	far := farTCP(t, "127.0.0.1:0", always(200))
+	res := do(t, e, &Request{Method: "OPTIONS", URI: "sip:a@example.com", Target: "sip:" + far.addr + ";transport=tcp"})
+	if res.Status != 200 || e.Stats().Connections != 4 {
+		t.Errorf("%d, %+v", res.Status, e.Stats())
+	}
+}
+
+// TestOneSourceCannotTakeAllStreams.
+func TestOneSourceCannotTakeAllStreams(t *testing.T) {
+	e, _ := atRest(t, Config{PerSource: 2})
+	run(t, e)
+	held := holders(t, e, "127.0.0.1", 2)
+	if p := dialFrom(t, e, "127.0.0.1"); !p.ended(wait) {
+		t.Error("a third stream from one source is let in")
+	}
+	holders(t, e, "127.0.0.2", 2)
+	held[0].conn.Close()
+	for late := time.Now().Add(wait); e.Stats().Connections > 3; time.Sleep(time.Millisecond) {
+		if time.Now().After(late) {
+			t.Fatal("the closed one still counts")
+		}
+	}
+	holders(t, e, "127.0.0.1", 1)
+	if n := e.Stats().Dropped["connections"]; n != 1 {
+		t.Errorf("%d dropped", n)
+	}
+}
+
+func TestAnIPv6SourceIsItsNetwork(t *testing.T) {
+	at := func(s string) netip.Prefix { return (&stream{remote: netip.MustParseAddrPort(s)}).source() }
+	if a, b := at("[2001:db8::1]:5060"), at("[2001:db8::2:1]:5061"); a != b {
+		t.Errorf("%v and %v", a, b)
+	}
+	if a, b := at("[2001:db8::1]:5060"), at("[2001:db8:0:1::1]:5060"); a == b {
+		t.Errorf("%v twice", a)
+	}
+	if a, b := at("192.0.2.1:5060"), at("192.0.2.2:5060"); a == b {
+		t.Errorf("%v twice", a)
+	}
+}
+
+// TestAStreamThatShowsNoMessageEndsSoon, whatever drips in; one that has shown
+// one may idle, and so may one that we opened.
+func TestAStreamThatShowsNoMessageEndsSoon(t *testing.T) {
+	const greeting = 300 * time.Millisecond
+	e, _ := atRest(t, Config{Greeting: greeting})
+	run(t, e)
+	far := farTCP(t, "127.0.0.1:0", always(200))
+	r := &Request{Method: "OPTIONS", URI: "sip:a@example.com", Target: "sip:" + far.addr + ";transport=tcp"}
+	do(t, e, r)
+	for name, drip := range map[string]string{"silent": "", "pings": "\r\n\r\n", "drips": "X"} {
+		t.Run(name, func(t *testing.T) {
+			began := time.Now()
+			p := dial(t, e, "tcp")
+			if name == "drips" {
+				p.send("OPTIONS sip:b@example.com SIP/2.0\r\nSubject: ")
+			}
+			over := make(chan struct{})
+			defer close(over)
+			go func() { // until the other side has had enough
+				for tick := time.NewTicker(greeting / 20); ; {
+					select {
+					case <-over:
+						tick.Stop()
+						return
+					case <-tick.C:
+						_, _ = io.WriteString(p.conn, drip)
+					}
+				}
+			}()
+			if !p.ended(wait) || time.Since(began) < greeting/2 {
+				t.Errorf("ended after %v, or not at all", time.Since(began))
+			}
+		})
+	}
+	p := holders(t, e, "127.0.0.1", 1)[0]
+	if p.ended(2 * greeting) {
+		t.Error("one that has shown a message is cut")
+	}
+	do(t, e, r)
+	if n := e.Stats().Connections; n != 2 {
+		t.Errorf("%d streams: the one that we opened was cut", n)
+	}
+}
+
+// TestRunEndsThoughTwoStreamsLeadToOnePlace: both are closed.
+func TestRunEndsThoughTwoStreamsLeadToOnePlace(t *testing.T) {
+	e, _ := atRest(t, Config{})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- e.Run(ctx) }()
+	if err := e.Ready(ctx); err != nil {
+		t.Fatal(err)
+	}
+	far := farTCP(t, "127.0.0.1:0", always(200))
+	for range 2 {
+		conn, err := net.Dial("tcp", far.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := e.now().adopt(conn, false); !ok {
+			t.Fatal("no room")
+		}
+	}
+	cancel()
+	select {
+	case <-done:
+	case <-time.After(wait):
+		t.Fatal("it does not end")
 	}
 }

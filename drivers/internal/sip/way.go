@@ -43,7 +43,7 @@ func (s *serving) wayTo(ctx context.Context, to netip.AddrPort, transport string
 			return flow{}, nil, &dialError{err}
 		}
 		var ok bool
-		if st, ok = s.adopt(conn); !ok {
+		if st, ok = s.adopt(conn, false); !ok {
 			return flow{}, nil, errors.New("too many connections")
 		}
 	}
