@@ -189,9 +189,10 @@ func TestACallServerThatDies(t *testing.T) {
 		}
 		return d.Freshness == "last-known"
 	})
-	if ph := p.agent.Phones()[deskPhones[0]]; ph.State != "in-use" || ph.Freshness != "last-known" {
-		t.Errorf("the phone: %+v", ph)
-	}
+	p.agent.Until(soon, "the phone is in use, as last known", func() bool {
+		ph := p.agent.Phones()[deskPhones[0]]
+		return ph.State == "in-use" && ph.Freshness == "last-known"
+	})
 
 	p.pbx.Again(t) // it remembers nothing, the call included
 	p.agent.Until(2*time.Minute, "subscribed again", func() bool {
