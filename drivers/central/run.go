@@ -2,6 +2,7 @@ package central
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"pilotlight/agent/presence"
 	"pilotlight/agent/relay"
 	"pilotlight/agent/supervise"
+	"pilotlight/drivers/internal/sip"
 )
 
 // run is one life of the driver, from Run to its end.
@@ -249,6 +251,10 @@ func (r *run) missed(began time.Time, err error) {
 			return r.link.Status()
 		}
 		r.lastMiss = time.Now()
+		// No packet left: that is no chance, and the way to mend it is to be seen.
+		if none := new(sip.NoWay); errors.As(err, &none) {
+			return r.link.Lost(none.Error())
+		}
 		return r.link.Missed(err.Error())
 	})
 }

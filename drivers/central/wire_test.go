@@ -109,3 +109,28 @@ func endpoint(t *testing.T) *sip.Endpoint {
 	}
 	return e
 }
+
+// TestASocketOnLoopbackOnlyIsNamedAsTheFault: at once, and as what to add to the
+// configuration rather than as a far side that is silent.
+func TestASocketOnLoopbackOnlyIsNamedAsTheFault(t *testing.T) {
+	c := config()
+	c.Target = "sip:198.51.100.7:5060" // TEST-NET-2: no packet leaves
+	b := started(t, c, newStore(), nil, endpoint(t))
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	next, done := b.board.Follow()
+	defer done()
+	for {
+		all, err := next(ctx)
+		if err != nil {
+			t.Fatal(err, b.status())
+		}
+		if len(all) != 1 || all[0].Mode != relay.Island {
+			continue
+		}
+		if want := "sip.listen has only loopback addresses, and 198.51.100.7:5060 is not on loopback: add udp:ADDRESS:5060 of this machine to sip.listen"; all[0].Why != want {
+			t.Errorf("why: %s", all[0].Why)
+		}
+		return
+	}
+}

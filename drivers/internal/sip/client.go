@@ -48,7 +48,7 @@ func (c *clientTx) refuse() {
 
 // Do sends r and waits for the final response, whatever its status. The error,
 // an *Error, says that there was none: nobody answered in time, nobody was
-// there, or ctx ended. With Credentials a digest challenge is answered.
+// there, nothing of sip.listen reaches it ([*NoWay]), or ctx ended. With Credentials a digest challenge is answered.
 func (e *Endpoint) Do(ctx context.Context, r *Request) (*Response, error) {
 	out, err := newOutgoing(r)
 	if err != nil {
@@ -170,7 +170,7 @@ func (s *serving) exchange(ctx context.Context, out *outgoing, h hop) (*Response
 const maxUDPRequest = 1300
 
 func (s *serving) transact(ctx context.Context, out *outgoing, h hop, transport string) (*Response, error) {
-	way, st, err := s.wayTo(ctx, h.addr, transport)
+	way, st, err := s.wayTo(ctx, h.addr, transport, out.r.ContactUser != "")
 	if err != nil {
 		return nil, err
 	}

@@ -83,6 +83,12 @@ type Endpoint struct {
 
 type listenAt struct{ transport, addr string }
 
+// ip is its address, which parseListen has read.
+func (at listenAt) ip() netip.Addr {
+	a, _ := netip.ParseAddrPort(at.addr)
+	return a.Addr().Unmap()
+}
+
 // New checks the configuration and returns an endpoint at rest.
 func New(cfg Config, log *slog.Logger) (*Endpoint, error) {
 	e := &Endpoint{cfg: cfg.withDefaults(), log: log, txLog: newQuiet(log), seed: maphash.MakeSeed(),

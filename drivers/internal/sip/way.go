@@ -3,7 +3,6 @@ package sip
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"syscall"
@@ -23,15 +22,14 @@ func refused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
 
 // wayTo is the way for a request: by a listening UDP socket, so that responses
 // and requests in the dialog come back to it, or by a stream, an open one
-// sooner than a new one.
-func (s *serving) wayTo(ctx context.Context, to netip.AddrPort, transport string) (flow, *stream, error) {
+// sooner than a new one. With contact the far end must be able to begin as well.
+func (s *serving) wayTo(ctx context.Context, to netip.AddrPort, transport string, contact bool) (flow, *stream, error) {
+	l := s.listenerTo(transport, to)
+	if l == nil && (transport == "udp" || contact) {
+		return flow{}, nil, noWay(s.e.listen, transport, to)
+	}
 	if transport == "udp" {
-		for _, l := range s.listeners {
-			if l.packets != nil && sameFamily(l.addr.Addr(), to.Addr()) {
-				return flow{transport: "udp", local: l.addr, remote: to, write: l.send}, nil, nil
-			}
-		}
-		return flow{}, nil, fmt.Errorf("no UDP socket to reach %s from: add one to sip.listen", to)
+		return flow{transport: "udp", local: l.addr, remote: to, write: l.send}, nil, nil
 	}
 	s.mu.Lock()
 	st := s.streams[to]
@@ -50,8 +48,14 @@ func (s *serving) wayTo(ctx context.Context, to netip.AddrPort, transport string
 	return st.flow(), st, nil
 }
 
-func sameFamily(listen, to netip.Addr) bool {
-	return listen.Is4() == to.Is4() || listen.Is6() && listen.IsUnspecified()
+// listenerTo is the first socket that reaches a far end, and is reached by it.
+func (s *serving) listenerTo(transport string, to netip.AddrPort) *listener {
+	for _, l := range s.listeners {
+		if l.transport == transport && (reaches(l.addr.Addr(), to.Addr()) || sameFamily(l.addr.Addr(), to.Addr()) && ownAddress(to)) {
+			return l
+		}
+	}
+	return nil
 }
 
 // localFor is the address at which the far end of a flow reaches this
@@ -61,21 +65,22 @@ func sameFamily(listen, to netip.Addr) bool {
 func (s *serving) localFor(f flow) netip.AddrPort {
 	at := f.local
 	if f.transport == "tcp" {
-		for _, l := range s.listeners {
+		for _, l := range s.listeners { // the one of this very address, sooner than another
 			if l.transport == "tcp" && (l.addr.Addr() == at.Addr() || l.addr.Addr().IsUnspecified()) {
 				return netip.AddrPortFrom(at.Addr(), l.addr.Port())
 			}
+		}
+		if l := s.listenerTo("tcp", f.remote); l != nil {
+			return l.addr
 		}
 		return at
 	}
 	if !at.Addr().IsUnspecified() {
 		return at
 	}
-	// Connecting a UDP socket sends nothing; it only asks for the route.
-	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(f.remote))
-	if err != nil {
+	from, ok := routeTo(f.remote)
+	if !ok {
 		return at
 	}
-	defer conn.Close()
-	return netip.AddrPortFrom(addrPort(conn.LocalAddr()).Addr(), at.Port())
+	return netip.AddrPortFrom(from, at.Port())
 }
