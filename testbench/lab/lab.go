@@ -13,9 +13,7 @@ package lab
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"syscall"
@@ -47,6 +45,10 @@ func Alone(t *testing.T) bool {
 		fmt.Printf("%s: could not run: the program ip is not installed\n", t.Name())
 		return false
 	}
+	if err := try(); err != nil {
+		fmt.Printf("%s: could not run: the kernel gives us no network of our own: %v\n", t.Name(), err)
+		return false
+	}
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.count=1")
 	cmd.Env = append(os.Environ(), inside+"="+t.Name())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
@@ -66,6 +68,17 @@ func Alone(t *testing.T) bool {
 		t.Logf("in a network namespace:\n%s", &out)
 	}
 	return false
+}
+
+// try makes a wire in a namespace that goes at once.
+func try() error {
+	cmd := exec.Command("ip", wire...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("ip %v: %w: %s", wire, err, out)
+	}
+	return nil
 }
 
 func ip(t testing.TB, args ...string) {

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,6 +27,8 @@ type Wire struct {
 // The two ends of the wire: what is sent on near is received at far.
 const near, far = "near", "far"
 
+var wire = []string{"link", "add", near, "type", "veth", "peer", "name", far}
+
 // NewWire brings loopback up and makes near the default route, for IPv4 and
 // IPv6, so that whatever is not for loopback is seen. It ends with the test.
 //
@@ -36,10 +37,7 @@ const near, far = "near", "far"
 func NewWire(t testing.TB) *Wire {
 	t.Helper()
 	ip(t, "link", "set", "lo", "up")
-	if out, err := exec.Command("ip", "link", "add", near, "type", "veth", "peer", "name", far).CombinedOutput(); err != nil {
-		fmt.Printf("no veth: %v: %s\n", err, out)
-		os.Exit(noWire) // this is the inner process: Alone tells of it
-	}
+	ip(t, wire...)
 	for _, end := range []string{near, far} {
 		ip(t, "link", "set", end, "arp", "off", "addrgenmode", "none")
 	}
