@@ -11,13 +11,14 @@ import (
 
 	"pilotlight/agent/presence"
 	"pilotlight/drivers/central"
+	"pilotlight/drivers/internal/sip"
 	"pilotlight/drivers/internal/snmp"
 	"pilotlight/drivers/lan"
 	"pilotlight/drivers/phone"
 )
 
 // Config is the drivers' part of the configuration file. Sections that this
-// version has no driver for are read strictly and told of (see Unbuilt).
+// version has no driver for are read strictly and told of (see Notes).
 type Config struct {
 	Dir string `yaml:"-"` // what files are named relative to
 
@@ -197,9 +198,10 @@ func Defaults() Config {
 	}
 }
 
-// Unbuilt names the sections that are configured and that this version has no
-// driver for, each as a sentence.
-func (c *Config) Unbuilt() []string {
+// Notes is what is no fault and yet worth saying, each as a sentence: sections
+// that are configured and that this version has no driver for, and peers that no
+// socket of sip.listen reaches.
+func (c *Config) Notes() []string {
 	var all []string
 	not := func(configured bool, section string) {
 		if configured {
@@ -221,6 +223,19 @@ func (c *Config) Unbuilt() []string {
 	not(c.Registrar.Mode != "" && c.Registrar.Mode != "off", "registrar")
 	for _, u := range c.Uplinks {
 		not(!u.Built(), "uplink "+u.Name+" of kind "+u.Kind)
+	}
+	reach := func(who, target string, contact bool) {
+		if err := sip.Reaches(c.SIP.sockets(), target, contact); err != nil {
+			all = append(all, who+": "+err.Error())
+		}
+	}
+	for _, m := range c.CallManagers {
+		reach("call manager "+m.Name, m.Target, true)
+	}
+	for _, u := range c.Uplinks {
+		if u.Built() {
+			reach("uplink "+u.Name, u.Target, false)
+		}
 	}
 	return all
 }

@@ -255,7 +255,7 @@ func (c *composer) say(d *Document, best word) {
 func (c *composer) devices(d *Document) {
 	for _, dev := range c.in.Devices {
 		d.Devices = append(d.Devices, DeviceView{dev.Name, dev.State, dev.Lines, dev.Freshness, dev.Identity.Address})
-		if dev.Freshness == Live && !dev.State.Dark() {
+		if dev.Freshness == Live && (!dev.State.Dark() || dev.State == StateUnknown) { // it answers, though nobody tells of its calls
 			d.Capabilities.Abilities = d.Capabilities.or(dev.Abilities)
 		}
 		if m := dev.Messages; m != nil && m.Waiting {

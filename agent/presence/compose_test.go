@@ -158,6 +158,7 @@ func TestCapabilities(t *testing.T) {
 		want Capabilities
 	}{
 		{"a phone that works", Input{Devices: []Device{live}}, Capabilities{Abilities{Audio: true, Video: true}, 2}},
+		{"one that answers, though nobody tells of its calls", Input{Devices: []Device{{Name: "a", State: StateUnknown, Freshness: Live, Abilities: Abilities{Audio: true}}}}, Capabilities{Abilities: Abilities{Audio: true}}},
 		{"a dark one", Input{Devices: []Device{dark}}, Capabilities{VoiceMessages: 2}},
 		{"one that nobody vouches for", Input{Devices: []Device{stale}}, Capabilities{VoiceMessages: 2}},
 		{"who says offline", Input{Devices: []Device{live}, Said: []Standing{{Manual: true, Said: Said{Availability: Offline}}}}, Capabilities{VoiceMessages: 2}},

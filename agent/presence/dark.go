@@ -186,6 +186,9 @@ func (f *fusion) registered(calls verdict) darkness {
 		}
 	}
 	for _, o := range f.reaches() {
+		if o.Reach.Outcome == Answered && o.Reach.Detail != "" {
+			d.because = append(d.because, Evidence{o.Source, f.in.Name + " " + o.Reach.Detail, o.Seen, true})
+		}
 		if o.Reach.Outcome == Refused || o.Reach.Outcome == Garbled {
 			d.hint = cmp.Or(d.hint, o.Reach.Detail)
 			d.because = append(d.because, Evidence{o.Source, f.in.Name + " " + string(o.Reach.Outcome), o.Seen, true})

@@ -99,6 +99,7 @@ func TestFuse(t *testing.T) {
 		{"unpowered when last seen, linked now", []Observation{old(web(false, registered)), old(missed(3)), old(port(false, false, PowerSearching)), port(true, true, PowerDelivering)}, nil, Idle, LastKnown, ""},
 		{"unregistered when last seen", []Observation{old(web(false, Facts{Registration: &Registration{}}))}, nil, Unregistered, LastKnown, "no call server"},
 		{"unregistered when last seen, linked now", []Observation{old(web(false, Facts{Registration: &Registration{}})), port(true, true, PowerDelivering)}, nil, Unregistered, LastKnown, "no call server"},
+		{"answers OPTIONS, and no more is known", []Observation{saw("phone/sip", 0, Facts{Reach: &Reach{Outcome: Answered, Via: "sip", Detail: "answers OPTIONS within 5 ms"}, Abilities: &Abilities{Audio: true}})}, nil, StateUnknown, Live, "no source tells of its calls"},
 		{"half a page", []Observation{saw("phone/web", 0, Facts{Reach: &Reach{Outcome: Garbled, Via: "web", Detail: "half a page"}})}, nil, StateUnknown, Live, "half a page"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -72,7 +72,7 @@ type DocumentDevice struct {
 // DocumentLine is one line in a document.
 type DocumentLine struct {
 	Number string `json:"number"`
-	State  string `json:"state" enum:"idle,trying,proceeding,early,confirmed"`
+	State  string `json:"state" enum:"idle,trying,proceeding,early,confirmed,unknown"`
 }
 
 // Phone is all that is known of one phone.
@@ -105,7 +105,7 @@ type Phone struct {
 // PhoneLine is one line of a phone.
 type PhoneLine struct {
 	Number    string `json:"number"`
-	State     string `json:"state" enum:"idle,trying,proceeding,early,confirmed"`
+	State     string `json:"state" enum:"idle,trying,proceeding,early,confirmed,unknown"`
 	Held      bool   `json:"held"`
 	Elsewhere bool   `json:"elsewhere" doc:"a shared line that is used on another phone"`
 }

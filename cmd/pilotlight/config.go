@@ -152,7 +152,7 @@ func (c *checkCmd) Run(con *console) error {
 	if err != nil {
 		return err
 	}
-	for _, what := range cfg.Unbuilt() {
+	for _, what := range cfg.Notes() {
 		fmt.Fprintf(con.err, "%s: note: %s\n", c.Config, what)
 	}
 	fmt.Fprintf(con.out, "%s: branch %s, %d phones, %d people, %d switches, %d uplinks: well formed\n",

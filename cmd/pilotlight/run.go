@@ -26,7 +26,7 @@ func (c *runCmd) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return err
 	}
-	for _, what := range cfg.Unbuilt() {
+	for _, what := range cfg.Notes() {
 		con.log.Warn(what)
 	}
 	a, err := newAgent(cfg, con.log)
