@@ -125,7 +125,7 @@ func nameFrom(s string) string {
 	for strings.Contains(name, "--") {
 		name = strings.ReplaceAll(name, "--", "-")
 	}
-	return name[:min(len(name), 64)]
+	return strings.TrimRight(name[:min(len(name), 64)], "-._") // the cut may have laid a separator bare
 }
 
 func netipAddrPort(a netip.Addr, p uint16) netip.AddrPort { return netip.AddrPortFrom(a.Unmap(), p) }
