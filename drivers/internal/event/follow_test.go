@@ -104,7 +104,7 @@ func TestALostSubscriptionIsMadeAnewInADialogOfItsOwn(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	told, lost := 0, 0
 	cfg := n.config()
-	cfg.Timeout = 100 * time.Millisecond
+	cfg.Timeout = 2 * time.Second
 	err := s.FollowLine(ctx, cfg, func(Line) {
 		if told++; told == 2 {
 			cancel()
