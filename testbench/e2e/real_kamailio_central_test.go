@@ -305,7 +305,7 @@ func TestAFrozenCentreIsAnIsland(t *testing.T) {
 			c := newCentre(t, peers.Kamailio(t, peers.WithPresence()), transport, "", "")
 			must(t, c.server.Freeze())
 			c.manual(t, "alice", "busy", "under way")
-			c.becomes(15*time.Second, "island")
+			c.becomes(30*time.Second, "island")
 			c.manual(t, "alice", "away", "on the island")
 			c.manual(t, "bob", "do-not-disturb", "")
 			c.Until(soon, "what waits is counted", func() bool {
