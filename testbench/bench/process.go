@@ -1,21 +1,21 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"os/exec"
-	"sync"
 	"syscall"
 	"time"
+
+	"pilotlight/testbench/logtail"
 )
 
 // process is a program under measurement. What it logs goes to a pipe, for a
 // log on a disk would count among the bytes that it writes.
 type process struct {
 	cmd  *exec.Cmd
-	log  logTail
+	log  logtail.Tail
 	gone chan struct{}
 }
 
@@ -68,30 +68,6 @@ func (p *process) until(ctx context.Context, within time.Duration, what string, 
 		}
 	}
 	return time.Since(began), nil
-}
-
-// logTail keeps the end of what a program says.
-type logTail struct {
-	mu   sync.Mutex
-	text []byte
-}
-
-const tailSize = 4000
-
-func (t *logTail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.text = append(t.text, p...)
-	if len(t.text) > 2*tailSize {
-		t.text = append(t.text[:0], t.text[len(t.text)-tailSize:]...)
-	}
-	return len(p), nil
-}
-
-func (t *logTail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return string(bytes.TrimSpace(t.text[max(0, len(t.text)-tailSize):]))
 }
 
 // sleep waits, or tells why not.

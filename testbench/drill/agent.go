@@ -1,7 +1,6 @@
 package drill
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,8 +9,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
+
+	"pilotlight/testbench/logtail"
 )
 
 // startLimit is how long an agent may take until it is ready.
@@ -83,12 +83,12 @@ func (a *Agent) command(ctx context.Context, args ...string) *exec.Cmd {
 // setup makes the token that the writers use. With no agent running the verb
 // opens the store itself, and so makes it.
 func (a *Agent) setup(ctx context.Context) error {
-	var stderr bytes.Buffer
+	var stderr logtail.Tail
 	cmd := a.command(ctx, "token", "create", "--role", "operator")
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return fmt.Errorf("token create: %w: %s", err, tail(stderr.Bytes()))
+		return fmt.Errorf("token create: %w: %s", err, &stderr)
 	}
 	a.Token = strings.TrimSpace(string(out))
 	return nil
@@ -97,7 +97,7 @@ func (a *Agent) setup(ctx context.Context) error {
 // life is one run of the program.
 type life struct {
 	cmd  *exec.Cmd
-	log  logTail
+	log  logtail.Tail
 	api  api
 	gone chan struct{} // closed when the program has ended
 }
@@ -145,32 +145,4 @@ func (l *life) kill() error {
 		return nil
 	}
 	return err
-}
-
-// logTail keeps the end of what a program says.
-type logTail struct {
-	mu   sync.Mutex
-	text []byte
-}
-
-const tailSize = 2000
-
-func (t *logTail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.text = append(t.text, p...)
-	if len(t.text) > 2*tailSize {
-		t.text = append(t.text[:0], t.text[len(t.text)-tailSize:]...)
-	}
-	return len(p), nil
-}
-
-func (t *logTail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return tail(t.text)
-}
-
-func tail(text []byte) string {
-	return string(bytes.TrimSpace(text[max(0, len(text)-tailSize):]))
 }
