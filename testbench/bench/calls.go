@@ -19,6 +19,7 @@ type calls struct {
 	rings   time.Duration // until it is answered
 	lasts   time.Duration // from then on
 	expect  func(phone, state string)
+	finish  bool // calls that are up in the end go on to theirs: not all hang up at once
 }
 
 const changesPerCall = 5
@@ -30,7 +31,7 @@ type made struct {
 }
 
 // begin lets calls come and go until the returned function is called. That
-// hangs up, and tells what was done.
+// returns once the last call is over, and tells what was done.
 func (c calls) begin(ctx context.Context) (end func() (*made, error)) {
 	ctx, stop := context.WithCancel(ctx)
 	var m made
@@ -56,6 +57,10 @@ func (c calls) run(ctx context.Context, m *made) error {
 		free <- p.Name
 	}
 	draw := rand.New(rand.NewPCG(1, uint64(len(c.branch.phones))))
+	life := ctx
+	if c.finish {
+		life = context.WithoutCancel(ctx) // for seconds
+	}
 	mean := float64(time.Second) * changesPerCall / c.changes
 	var up sync.WaitGroup
 	defer up.Wait()
@@ -69,7 +74,7 @@ func (c calls) run(ctx context.Context, m *made) error {
 		}
 		from, to := <-free, <-free
 		up.Go(func() {
-			c.call(ctx, m, from, to)
+			c.call(life, m, from, to)
 			free <- from
 			free <- to
 		})

@@ -93,7 +93,7 @@ func (p plan) usage(ctx context.Context, r *report, scenario string, b *pair, ai
 
 // latency lets changes come fast and tells how soon they are seen.
 func (p plan) latency(ctx context.Context, r *report, scenario string, b *pair, crowd *viewers) error {
-	end := calls{branch: b, changes: p.Changes, rings: quickRing, lasts: quickTalk, expect: crowd.expect}.begin(ctx)
+	end := calls{branch: b, changes: p.Changes, rings: quickRing, lasts: quickTalk, expect: crowd.expect, finish: true}.begin(ctx)
 	late := lateness(ctx, p.Latency)
 	cpu, err := b.cpu(ctx, p.Latency)
 	if err != nil {
