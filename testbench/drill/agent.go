@@ -15,7 +15,7 @@ import (
 )
 
 // startLimit is how long an agent may take until it is ready.
-const startLimit = 10 * time.Second
+const startLimit = 30 * time.Second
 
 // Agent is the program under drill.
 type Agent struct {
