@@ -52,6 +52,8 @@ func (f *fusion) reaches() []Observation {
 			last = append(last, o)
 		}
 	}
+	// Who was asked last is no news: in the order of time, evidence would change with each poll.
+	slices.SortFunc(last, func(a, b Observation) int { return cmp.Compare(a.Reach.Via, b.Reach.Via) })
 	return last
 }
 
@@ -186,8 +188,8 @@ func (f *fusion) registered(calls verdict) darkness {
 		}
 	}
 	for _, o := range f.reaches() {
-		if o.Reach.Outcome == Answered && o.Reach.Detail != "" {
-			d.because = append(d.because, Evidence{o.Source, f.in.Name + " " + o.Reach.Detail, o.Seen, true})
+		if o.Reach.Outcome == Answered && o.Reach.Detail != "" { // which is how fast, and would be news with each poll
+			d.because = append(d.because, Evidence{o.Source, f.in.Name + " answers over " + o.Reach.Via, o.Seen, true})
 		}
 		if o.Reach.Outcome == Refused || o.Reach.Outcome == Garbled {
 			d.hint = cmp.Or(d.hint, o.Reach.Detail)

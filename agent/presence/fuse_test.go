@@ -161,3 +161,22 @@ func TestIdentityDoesNotTakeTurns(t *testing.T) {
 		t.Errorf("%q, then %q", before.Identity.Model, after.Identity.Model)
 	}
 }
+
+// A phone whose polls take turns, and answer now a little faster, is the same
+// phone: a difference would be sent over the WAN with each poll.
+func TestPollsThatSayTheSameAreNoNews(t *testing.T) {
+	web := func(ago time.Duration) Observation {
+		return saw("phone/reach-web", ago, Facts{Reach: &Reach{Outcome: Garbled, Via: "web", Detail: "half a page"}})
+	}
+	sip := func(ago time.Duration, detail string) Observation {
+		return saw("phone/sip", ago, Facts{Reach: &Reach{Outcome: Answered, Via: "sip", Detail: detail}})
+	}
+	fuse := func(own ...Observation) Device {
+		d, _ := Fuse(DeviceInput{Name: sep, Own: own}, noon)
+		return d
+	}
+	first := fuse(web(20*time.Second), sip(10*time.Second, "within 10ms"))
+	if then := fuse(web(time.Second), sip(2*time.Second, "within 50ms")); !SameDevice(first, then) {
+		t.Errorf("first %v, then %v", first.Because, then.Because)
+	}
+}

@@ -23,9 +23,12 @@ const (
 )
 
 // A phone that has not answered strangers this often is asked once an hour.
+// Most are like that, so that at a start nearly all workers wait for them:
+// they wait for less, or those that do answer would be asked too late.
 const (
-	strangerTries = 3
-	strangerEvery = time.Hour
+	strangerTries   = 3
+	strangerEvery   = time.Hour
+	strangerTimeout = time.Second
 )
 
 // SIPAnswer is what a phone answered to OPTIONS.
@@ -96,7 +99,11 @@ func (p *sipPoller) visit(ctx context.Context, v schedule.Visit) error {
 		v.Done(nil)
 		return nil
 	}
-	asking, cancel := context.WithTimeout(ctx, p.config.Timeout)
+	patience := p.config.Timeout
+	if !st.answers.Load() {
+		patience = min(patience, strangerTimeout)
+	}
+	asking, cancel := context.WithTimeout(ctx, patience)
 	a, failed := p.needs.Asker.Options(asking, phone.sipTarget(""))
 	if failed == nil && a.Status == 404 && phone.User != "" {
 		// It answers for its user alone (RFC 3261 §11.2: as it would an INVITE);

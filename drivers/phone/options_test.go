@@ -96,6 +96,27 @@ func TestAPhoneThatKnowsItsUserAloneIsAskedForHer(t *testing.T) {
 	}
 }
 
+// patienceAsker answers, and tells how long it might have taken to.
+type patienceAsker chan time.Duration
+
+func (a patienceAsker) Options(ctx context.Context, _ string) (SIPAnswer, error) {
+	deadline, _ := ctx.Deadline()
+	select {
+	case a <- time.Until(deadline):
+		return mpp, nil
+	case <-ctx.Done():
+		return SIPAnswer{}, ctx.Err()
+	}
+}
+
+func TestAPhoneThatNeverAnsweredIsNotWaitedForLong(t *testing.T) {
+	asker := make(patienceAsker)
+	run(t, sipConfig(), asker)
+	if stranger, known := <-asker, <-asker; stranger > strangerTimeout || known <= strangerTimeout {
+		t.Errorf("waits %v for a stranger, then %v", stranger, known)
+	}
+}
+
 func TestSilenceToOptionsIsNoEvidence(t *testing.T) {
 	asker := &fakeAsker{err: errors.New("timeout")}
 	b := run(t, sipConfig(), asker)
