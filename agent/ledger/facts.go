@@ -54,6 +54,30 @@ func writeFacts(f *fields, is presence.Facts) {
 	if v := is.Person; v != nil {
 		f.message(19, func(f *fields) { f.string(1, v.Name); f.strings(2, v.Devices); f.strings(3, v.Lines) })
 	}
+	if v := is.Neighbour; v != nil {
+		f.message(20, func(f *fields) { f.string(1, v.Switch); f.string(2, v.Port); f.addr(3, v.Address) })
+	}
+	if v := is.Ethernet; v != nil {
+		f.message(21, func(f *fields) {
+			for _, p := range v.Ports {
+				f.message(1, func(f *fields) { writeEthernetPort(f, p) })
+			}
+		})
+	}
+	if v := is.Log; v != nil {
+		f.message(22, func(f *fields) { f.strings(1, v.Lines) })
+	}
+	if v := is.Screen; v != nil {
+		f.message(23, func(f *fields) { f.string(1, v.Title); f.string(2, v.Prompt); f.string(3, v.Notify) })
+	}
+}
+
+func writeEthernetPort(f *fields, v presence.EthernetPort) {
+	f.string(1, v.Name)
+	f.string(2, v.Speed)
+	f.uint(3, v.Sent)
+	f.uint(4, v.Received)
+	f.uint(5, v.Errors)
 }
 
 func writeIdentity(f *fields, v presence.Identity) {
@@ -86,6 +110,7 @@ func writePort(f *fields, v presence.Port) {
 	f.bool(6, v.AdminDown)
 	f.uint(7, v.Speed)
 	f.bool(8, v.Neighbour)
+	f.bool(9, v.Addressless)
 }
 
 func writeStream(f *fields, v presence.Stream) {
@@ -99,6 +124,10 @@ func writeStream(f *fields, v presence.Stream) {
 	f.uint(6, v.Lost)
 	f.float(7, v.JitterMS)
 	f.float(8, v.MOSLQK)
+	f.float(9, v.AvgMOSLQK)
+	f.float(10, v.MinMOSLQK)
+	f.float(11, v.MaxJitterMS)
+	f.float(12, v.Concealed)
 }
 
 func writeAbilities(f *fields, v presence.Abilities) {

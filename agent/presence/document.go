@@ -84,7 +84,8 @@ type Device struct {
 	Name         string
 	State        DeviceState
 	Since        time.Time // when it came to be in this state
-	Diagnosis    string    // one sentence on why it is dark, else ""
+	Cause        Cause     // the diagnosis in one word
+	Diagnosis    string    // and in one sentence; "" where there is nothing to explain
 	Freshness    Freshness
 	AsOf         time.Time // when what decides the state was last seen
 	Lines        []Line
@@ -94,6 +95,10 @@ type Device struct {
 	Power        *Power
 	Streams      []Stream
 	Messages     *Messages
+	Neighbour    *Neighbour
+	Ethernet     *Ethernet
+	Log          *Log
+	Screen       *Screen
 	Abilities    Abilities
 	Owner        Presentity // "" if nobody is known to own it
 	Because      []Evidence

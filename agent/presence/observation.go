@@ -52,6 +52,10 @@ type Facts struct {
 	Messages     *Messages
 	Abilities    *Abilities
 	Person       *Person
+	Neighbour    *Neighbour
+	Ethernet     *Ethernet
+	Log          *Log
+	Screen       *Screen
 }
 
 // Identity is what a device says it is. Empty fields are not told.
@@ -116,6 +120,7 @@ type Port struct {
 	AdminDown    bool
 	Speed        uint64 // bit/s
 	Neighbour    bool   // the switch lists the device there now (CDP or LLDP)
+	Addressless  bool   // and the device announces no address of its own there
 }
 
 // Power is the power that a switch port delivers.
@@ -150,7 +155,11 @@ type Stream struct {
 	Received uint64
 	Lost     uint64
 	JitterMS float64
-	MOSLQK   float64
+	MOSLQK   float64 // of the last seconds, by the device's own reckoning
+
+	AvgMOSLQK, MinMOSLQK float64 // of the stream so far
+	MaxJitterMS          float64
+	Concealed            float64 // share of the stream that was concealed, 0 to 1
 }
 
 // Messages is the message waiting indication.
@@ -169,4 +178,39 @@ type Person struct {
 	Name    string
 	Devices []string // by name
 	Lines   []string // numbers
+}
+
+// Neighbour is the switch port that a device itself names (its CDP or LLDP
+// neighbour). It says where the device hangs, and nothing of the link's state now.
+type Neighbour struct {
+	Switch  string // the neighbour's device id
+	Port    string
+	Address netip.Addr
+}
+
+// Ethernet is what a device counts on its own ports, since its start.
+type Ethernet struct {
+	Ports []EthernetPort
+}
+
+// EthernetPort is one of a device's own ports.
+type EthernetPort struct {
+	Name           string // "network" or "pc"
+	Speed          string // as the device words it
+	Sent, Received uint64 // frames
+	Errors         uint64 // frames received in error, and late collisions
+}
+
+// Log is the end of a device's own log, fetched when its state had changed: why
+// it left its call server.
+type Log struct {
+	Lines []string // the newest last; at most MaxLogLines
+}
+
+// MaxLogLines bounds a Log.
+const MaxLogLines = 8
+
+// Screen is what stands on a device's screen while nobody uses it.
+type Screen struct {
+	Title, Prompt, Notify string
 }

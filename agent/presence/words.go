@@ -52,6 +52,25 @@ func (s DeviceState) Dark() bool {
 	return s == Unregistered || s == Unreachable || s == Unpowered || s == StateUnknown
 }
 
+// Cause is the diagnosis of a device in one word.
+type Cause string
+
+// The causes. All but Fine, OnSRST and WebDisabled make a device dark.
+const (
+	Fine          Cause = "fine"
+	NoPower       Cause = "unpowered"    // its port delivers no power
+	NoLink        Cause = "no-link"      // its port has no link, or is switched off
+	NoAddress     Cause = "no-address"   // linked, and without an address
+	NoRegistrar   Cause = "unregistered" // reachable, and registered nowhere
+	OnSRST        Cause = "srst"         // registered with the branch's survivable router
+	WebDisabled   Cause = "web-disabled" // refuses its pages: less is known of it
+	NoAnswer      Cause = "no-answer"    // answers no poll, and nothing tells why
+	CauseNotKnown Cause = "unknown"      // too little is known of it
+)
+
+// Causes lists all words, the worst first.
+var Causes = []Cause{NoPower, NoLink, NoAddress, NoAnswer, NoRegistrar, OnSRST, WebDisabled, CauseNotKnown, Fine}
+
 // LineState is the state of the strongest dialog on a line (RFC 4235 §3.7.1),
 // or LineIdle where there is none.
 type LineState string
