@@ -106,6 +106,22 @@ func bounded(f presence.Facts) bool {
 		text(v.Lines...)
 		items(len(v.Devices) + len(v.Lines))
 	}
+	if v := f.Neighbour; v != nil {
+		text(v.Switch, v.Port)
+	}
+	if v := f.Ethernet; v != nil {
+		items(len(v.Ports))
+		for _, p := range v.Ports {
+			text(p.Name, p.Speed)
+		}
+	}
+	if v := f.Log; v != nil {
+		ok = ok && len(v.Lines) <= presence.MaxLogLines
+		text(v.Lines...)
+	}
+	if v := f.Screen; v != nil {
+		text(v.Title, v.Prompt, v.Notify)
+	}
 	return ok
 }
 
