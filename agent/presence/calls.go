@@ -20,6 +20,7 @@ type verdict struct {
 // calls weighs all that was told of calls on this device.
 //
 // Exact sources (dialog events, LineInfo) see ringing, hold and each line.
+// Where two exact sources contradict each other, see settle.
 // Streams see only that audio flows, and take a page for a call: they count
 // where no live exact source speaks for every line. A shared line that is used
 // elsewhere is shown, and is no call here (RFC 4235 §4.1.6 tells where).
@@ -40,8 +41,40 @@ func (f *fusion) calls() verdict {
 	if f.covered(live) {
 		live = slices.DeleteFunc(live, func(s saying) bool { return !s.exact })
 	}
-	return f.conclude(live, true)
+	return f.conclude(settle(live), true)
 }
+
+// Settling is how much later a device must say the contrary of what a call server
+// told of a line: the two hear of a call at different moments, and an event is
+// right at its own.
+const Settling = 5 * time.Second
+
+// settle decides where the device's own exact word (LineInfo, which is polled)
+// contradicts a call server's (dialog events). The later one knows better; an
+// event, though, holds against a poll for as long as things may be settling.
+func settle(live []saying) []saying {
+	out := make([]saying, 0, len(live))
+	for _, s := range live {
+		switch {
+		case !s.exact:
+		case s.whole:
+			s.lines = slices.DeleteFunc(slices.Clone(s.lines), func(l Line) bool {
+				return slices.ContainsFunc(live, func(e saying) bool { return e.tells(l.Number) && !s.overrules(e) })
+			})
+		case slices.ContainsFunc(live, func(p saying) bool { return p.exact && p.whole && p.overrules(s) }):
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// tells reports whether s is a call server's word on that line.
+func (s saying) tells(number string) bool {
+	return s.exact && !s.whole && len(s.lines) > 0 && s.lines[0].Number == number
+}
+
+func (s saying) overrules(event saying) bool { return s.seen.After(event.seen.Add(Settling)) }
 
 // newestPerLine keeps, of words that nobody vouches for any more, the last one
 // on each line: said is newest first.

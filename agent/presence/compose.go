@@ -272,7 +272,8 @@ func SameDevice(a, b Device) bool {
 	return a.Name == b.Name && a.State == b.State && a.Diagnosis == b.Diagnosis && a.Freshness == b.Freshness &&
 		a.Owner == b.Owner && a.Abilities == b.Abilities && sameIdentity(a.Identity, b.Identity) &&
 		sameLines(a.Lines, b.Lines) && same(a.Registration, b.Registration) && same(a.Port, b.Port) &&
-		same(a.Power, b.Power) && same(a.Messages, b.Messages) &&
+		same(a.Power, b.Power) && same(a.Messages, b.Messages) && a.Cause == b.Cause &&
+		same(a.Neighbour, b.Neighbour) && same(a.Screen, b.Screen) && sameLog(a.Log, b.Log) && sameEthernet(a.Ethernet, b.Ethernet) &&
 		slices.Equal(a.Streams, b.Streams) && sameEvidence(a.Because, b.Because)
 }
 
@@ -288,6 +289,14 @@ func SameDocument(a, b Document) bool {
 
 func same[T comparable](a, b *T) bool {
 	return a == b || a != nil && b != nil && *a == *b
+}
+
+func sameLog(a, b *Log) bool {
+	return a == b || a != nil && b != nil && slices.Equal(a.Lines, b.Lines)
+}
+
+func sameEthernet(a, b *Ethernet) bool {
+	return a == b || a != nil && b != nil && slices.Equal(a.Ports, b.Ports)
 }
 
 func sameIdentity(a, b Identity) bool {

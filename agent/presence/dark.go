@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -11,6 +12,7 @@ import (
 // comes to.
 type darkness struct {
 	state   DeviceState // "": not dark
+	cause   Cause       // of the darkness, or of the hint
 	why     string      // one sentence
 	hint    string      // what is worth saying of a device that is not dark
 	seen    time.Time
@@ -28,17 +30,18 @@ func (f *fusion) dark(calls verdict) darkness {
 		return f.registered(calls)
 	case port != nil && (misses > 0 || !f.everReached()):
 		return f.unplugged(port, power, silent)
-	case misses >= Misses:
-		if calls.exact && calls.live && calls.state != Idle && f.portUp() {
-			return darkness{because: silent, hint: "on a call, and its web page does not answer"}
+	case calls.exact && calls.live && calls.state != Idle && f.portUp():
+		if misses >= Misses {
+			return darkness{because: silent, cause: NoAnswer, hint: "on a call, and its web page does not answer"}
 		}
+	case f.addressless() != nil && (misses > 0 || !f.everReached()):
+		return f.withoutAddress(silent)
+	case misses >= Misses:
 		return f.deaf(silent)
-	case misses > 0:
-		d := f.registered(calls)
-		d.because = append(silent, d.because...)
-		return d
 	}
-	return f.registered(calls)
+	d := f.registered(calls)
+	d.because = append(silent, d.because...)
+	return d
 }
 
 // reaches gives, for each way of asking, how the device last answered.
@@ -111,22 +114,51 @@ func (f *fusion) portUp() bool {
 }
 
 func (f *fusion) unplugged(port, power *Observation, silent []Evidence) darkness {
-	d := darkness{state: Unreachable, seen: port.Seen}
+	d := darkness{state: Unreachable, cause: NoLink, seen: port.Seen}
 	where := port.Port.String()
 	switch {
 	case port.Port.AdminDown:
 		d.why = fmt.Sprintf("its port %s is switched off", where)
 	case power != nil && power.Power.State == PowerFault:
-		d.state, d.why = Unpowered, fmt.Sprintf("its port %s reports a power fault and has no link", where)
+		d.state, d.cause, d.why = Unpowered, NoPower, fmt.Sprintf("its port %s reports a power fault and has no link", where)
 	case power != nil && power.Power.State == PowerDisabled:
 		d.why = fmt.Sprintf("its port %s has no link (power over Ethernet is switched off there)", where)
 	case power != nil:
-		d.state, d.why = Unpowered, fmt.Sprintf("its port %s has no link and delivers no power: unplugged, or moved", where)
+		d.state, d.cause, d.why = Unpowered, NoPower, fmt.Sprintf("its port %s has no link and delivers no power: unplugged, or moved", where)
 	default:
 		d.why = fmt.Sprintf("its port %s has no link", where)
 	}
 	d.because = append([]Evidence{{port.Source, fmt.Sprintf("%s %s", f.in.Name, portText(*port)), port.Seen, true}}, silent...)
 	return d
+}
+
+// addressless is the live word of a switch whose neighbour table has the device
+// and no address of it. It is evidence only beside silence: a device that answers
+// has one, whatever it announces.
+func (f *fusion) addressless() *Observation {
+	for i, o := range f.own {
+		if o.Port != nil && f.counts(o) && o.Port.Addressless && o.Port.Neighbour && (!o.Port.LinkKnown || o.Port.LinkUp) {
+			return &f.own[i]
+		}
+	}
+	return nil
+}
+
+func (f *fusion) withoutAddress(silent []Evidence) darkness {
+	o := f.addressless()
+	d := darkness{state: Unreachable, cause: NoAddress, seen: o.Seen,
+		why: fmt.Sprintf("linked at %s, and has no address: no DHCP lease, or another VLAN than the phones'", o.Port)}
+	d.because = append([]Evidence{{o.Source, fmt.Sprintf("%s %s, and announces no address", f.in.Name, portText(*o)), o.Seen, true}}, silent...)
+	return d
+}
+
+func newest(all []Evidence) (at time.Time) {
+	for _, e := range all {
+		if e.Seen.After(at) {
+			at = e.Seen
+		}
+	}
+	return at
 }
 
 func portText(o Observation) string {
@@ -149,12 +181,8 @@ func portText(o Observation) string {
 }
 
 func (f *fusion) deaf(silent []Evidence) darkness {
-	d := darkness{state: Unreachable, because: silent, why: "answers no poll"}
-	for _, e := range silent {
-		if e.Seen.After(d.seen) {
-			d.seen = e.Seen
-		}
-	}
+	d := darkness{state: Unreachable, cause: NoAnswer, because: silent, why: "answers no poll"}
+	d.seen = newest(silent)
 	for _, o := range f.own {
 		if o.Port != nil && o.Port.LinkUp && f.counts(o) {
 			d.why += fmt.Sprintf(", though its port %s has link: hung, or restarting", o.Port)
@@ -173,17 +201,18 @@ func (f *fusion) registered(calls verdict) darkness {
 			says := f.in.Name + " registered with " + cmp.Or(r.Server, "a call server")
 			switch {
 			case !r.Registered && calls.live && strength(calls.state) > strength(Idle): // a call may outlive its registration
-				d.hint = "on a call, and registered with no call server"
+				d.hint, d.cause = "on a call, and registered with no call server", NoRegistrar
 				says = f.in.Name + " registered nowhere"
 			case !r.Registered:
-				d.state, d.seen = Unregistered, o.Seen
+				d.state, d.cause, d.seen = Unregistered, NoRegistrar, o.Seen
 				d.why = "answers, and is registered with no call server"
 				says = f.in.Name + " registered nowhere"
 			case r.Survivable:
-				d.hint = "runs on the branch's survivable router " + r.Server
+				d.hint, d.cause = strings.TrimSpace("runs on the branch's survivable router "+r.Server), OnSRST
 				says += " (survivable)"
 			}
 			d.because = append(d.because, Evidence{o.Source, says, o.Seen, true})
+			d.because = append(d.because, f.logged(d.cause)...)
 			break
 		}
 	}
@@ -192,7 +221,10 @@ func (f *fusion) registered(calls verdict) darkness {
 			d.because = append(d.because, Evidence{o.Source, f.in.Name + " answers over " + o.Reach.Via, o.Seen, true})
 		}
 		if o.Reach.Outcome == Refused || o.Reach.Outcome == Garbled {
-			d.hint = cmp.Or(d.hint, o.Reach.Detail)
+			if d.state == "" && d.cause == "" && o.Reach.Outcome == Refused && o.Reach.Via == "web" {
+				d.cause = WebDisabled
+			}
+			d.hint = cmp.Or(d.hint, o.Reach.Detail, "its answers over "+o.Reach.Via+" are "+string(o.Reach.Outcome))
 			d.because = append(d.because, Evidence{o.Source, f.in.Name + " " + string(o.Reach.Outcome), o.Seen, true})
 		}
 	}
@@ -203,4 +235,18 @@ func (f *fusion) registered(calls verdict) darkness {
 		}
 	}
 	return d
+}
+
+// logged is the last line of the device's own log beside a registration that is
+// not the usual one: the device says why itself.
+func (f *fusion) logged(cause Cause) []Evidence {
+	if cause != NoRegistrar && cause != OnSRST {
+		return nil
+	}
+	for _, o := range f.own {
+		if o.Log != nil && len(o.Log.Lines) > 0 {
+			return []Evidence{{o.Source, f.in.Name + " logged: " + o.Log.Lines[len(o.Log.Lines)-1], o.Seen, o.LiveAt(f.now)}}
+		}
+	}
+	return nil
 }

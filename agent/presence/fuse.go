@@ -125,6 +125,18 @@ func (f *fusion) describe(d *Device) {
 		if d.Power == nil {
 			d.Power = o.Power
 		}
+		if d.Neighbour == nil {
+			d.Neighbour = o.Neighbour
+		}
+		if d.Ethernet == nil {
+			d.Ethernet = o.Ethernet
+		}
+		if d.Log == nil {
+			d.Log = o.Log
+		}
+		if d.Screen == nil {
+			d.Screen = o.Screen
+		}
 		if d.Streams == nil && o.Streams != nil && o.LiveAt(f.now) {
 			d.Streams = o.Streams.List
 		}
@@ -201,10 +213,10 @@ func (f *fusion) judge(d *Device) {
 	before := f.before(calls)
 	switch {
 	case dark.state != "":
-		d.State, d.Diagnosis, d.Freshness, d.AsOf = dark.state, dark.why, Live, dark.seen
+		d.State, d.Cause, d.Diagnosis, d.Freshness, d.AsOf = dark.state, dark.cause, dark.why, Live, dark.seen
 		d.Because = append(dark.because, calls.because...)
 	case before.state != "":
-		d.State, d.Diagnosis, d.Freshness, d.AsOf = before.state, before.why, LastKnown, before.seen
+		d.State, d.Cause, d.Diagnosis, d.Freshness, d.AsOf = before.state, before.cause, before.why, LastKnown, before.seen
 		d.Because = append(before.because, calls.because...)
 	case calls.state != "" && calls.live:
 		d.State, d.Freshness, d.AsOf = calls.state, Live, f.lastSeen(calls.seen)
@@ -221,6 +233,15 @@ func (f *fusion) judge(d *Device) {
 	}
 	if d.Diagnosis == "" && d.State == StateUnknown {
 		d.Diagnosis = f.whyUnknown(d)
+	}
+	if d.Cause == "" {
+		d.Cause = dark.cause
+	}
+	if d.Cause == "" {
+		d.Cause = Fine
+		if d.State == StateUnknown {
+			d.Cause = CauseNotKnown
+		}
 	}
 }
 

@@ -11,4 +11,13 @@
 // into one [Device]; [Compose] turns devices, lines and publications into one
 // [Document]. Both take sets: the order of arrival never changes a result.
 // [Roster] knows which device and line belong to whom.
+//
+// Who is believed, where sources contradict each other: a live word before one
+// that has grown old; whoever sees each call (a call server's dialog events, the
+// phone's own keys) before whoever sees only that audio flows; of two that see
+// each call, the later, with some seconds in favour of the event ([Settling]). A
+// device that answers on any way is not down, whatever its port says; a refusal
+// or an interface that is not there is no evidence of down; silence is, once it
+// lasts ([Misses]), or at once beside a port without link or a device without an
+// address. What each word rests on keeps its own source and age, as [Evidence].
 package presence

@@ -17,7 +17,7 @@ import (
 // saw it at any time in the last two minutes.
 func drawObservation(t *rapid.T, device string) Observation {
 	o := Observation{
-		Source: rapid.SampledFrom([]string{"phone/web", "phone/reach", "lan/sw1", "lan/sw2", "phone/sip"}).Draw(t, "source"),
+		Source: rapid.SampledFrom([]string{"phone/web", "phone/web-network", "phone/reach", "lan/sw1", "lan/sw2", "phone/sip"}).Draw(t, "source"),
 		Device: device,
 		Seen:   noon.Add(-time.Duration(rapid.IntRange(0, 120).Draw(t, "ago")) * time.Second),
 		TTL:    time.Duration(rapid.SampledFrom([]int{0, 30, 60, 150}).Draw(t, "ttl")) * time.Second,
@@ -30,7 +30,7 @@ func drawObservation(t *rapid.T, device string) Observation {
 			Misses: rapid.IntRange(0, 5).Draw(t, "misses"), Via: rapid.SampledFrom([]string{"web", "sip"}).Draw(t, "via")}
 	}
 	if rapid.Bool().Draw(t, "port") {
-		o.Port = &Port{Switch: "sw1", Name: "Gi1/0/3", LinkKnown: true, LinkUp: rapid.Bool().Draw(t, "up"), Neighbour: rapid.Bool().Draw(t, "neighbour")}
+		o.Port = &Port{Switch: "sw1", Name: "Gi1/0/3", LinkKnown: true, LinkUp: rapid.Bool().Draw(t, "up"), Neighbour: rapid.Bool().Draw(t, "neighbour"), Addressless: rapid.Bool().Draw(t, "addressless")}
 		o.Power = &Power{State: rapid.SampledFrom([]PowerState{PowerDelivering, PowerSearching, PowerFault}).Draw(t, "power")}
 	}
 	if rapid.Bool().Draw(t, "registration") {
@@ -251,4 +251,21 @@ func rosterText(r *Roster, people []Presentity, devices, numbers []string) strin
 	}
 	fmt.Fprintln(&b, r.Numbers())
 	return b.String()
+}
+
+// checkDevices holds a rule for any device; four in ten have their web access off.
+func checkDevices(t *testing.T, broken func(DeviceInput, Device) string) {
+	t.Helper()
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawDevice(t, "SEP1")
+		if rapid.IntRange(0, 9).Draw(t, "web") < 4 {
+			in.Own = slices.DeleteFunc(in.Own, func(o Observation) bool { return strings.HasPrefix(o.Source, "phone/web") })
+			in.Own = append(in.Own, Observation{Source: "phone/reach-web", Device: "SEP1", Seen: noon, TTL: time.Minute,
+				Facts: Facts{Reach: &Reach{Outcome: Refused, Via: "web", Detail: "refuses web connections"}}})
+		}
+		in.Own = latest(in.Own)
+		if d, _ := Fuse(in, noon); broken(in, d) != "" {
+			t.Fatalf("%s:\n%+v\nof %+v", broken(in, d), d, in)
+		}
+	})
 }
