@@ -93,6 +93,7 @@ func (p *phone) merge(q phone) {
 	if !p.addr.IsValid() {
 		p.addr = q.addr
 	}
+	p.noAddr = (p.noAddr || q.noAddr) && (!p.addr.IsValid() || p.addr.IsLinkLocalUnicast())
 	if p.at == nil {
 		p.at, p.index = q.at, q.index
 	}

@@ -68,7 +68,7 @@ func (d *Driver) listed(sw string, p phone) presence.Facts {
 	pl := d.memory.places[p.name]
 	f := presence.Facts{
 		Identity: &presence.Identity{Model: p.model, Firmware: p.firmware, Serial: p.serial, MAC: p.mac, Address: p.addr},
-		Port:     &presence.Port{Switch: sw, Name: p.portName(), VLAN: p.vlan, Neighbour: true},
+		Port:     &presence.Port{Switch: sw, Name: p.portName(), VLAN: p.vlan, Neighbour: true, Addressless: p.noAddr},
 	}
 	if p.at != nil {
 		fill(f.Port, p.at)

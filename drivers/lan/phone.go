@@ -3,6 +3,7 @@ package lan
 import (
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 
 	"pilotlight/drivers/internal/snmp"
@@ -20,6 +21,7 @@ type neighbour struct {
 	serial   string
 	mac      string
 	addr     netip.Addr
+	noAddr   bool // it announces that it has none
 	vlan     int
 	watts    float64 // what it says it draws
 	phone    bool
@@ -73,6 +75,7 @@ func cdpNeighbour(r snmp.Row) neighbour {
 		n.self, n.mac = mac, mac // HP puts the raw MAC there
 	}
 	n.addr, _ = r.Cell(snmp.CdpAddress).Address()
+	n.noAddr = announcesNone(r.Cell(snmp.CdpAddress))
 	n.model = modelOf(platform, sysName)
 	if n.firmware == platform {
 		n.firmware = beforeModel(platform)
@@ -94,6 +97,21 @@ func cdpNeighbour(r snmp.Row) neighbour {
 		n.phone = yealink.MatchString(platform) && r.Cell(snmp.CdpPort).Text() == "WAN PORT"
 	}
 	return n
+}
+
+// announcesNone reports whether a CDP address is there and is none: empty, all
+// zeros, or one that a device gave itself for want of a lease (RFC 3927). That a
+// table has no such column, or LLDP no management address, tells nothing. (How IOS
+// fills the column for a phone without a lease is recorded nowhere: unsure.)
+func announcesNone(v snmp.Value) bool {
+	b, ok := v.Octets()
+	if !ok {
+		return false
+	}
+	if a, ok := v.Address(); ok {
+		return a.IsLinkLocalUnicast() && a.Is4()
+	}
+	return len(b) == 0 || (len(b) == 4 || len(b) == 16) && !slices.ContainsFunc(b, func(o byte) bool { return o != 0 })
 }
 
 func bigEndian(v snmp.Value) uint32 {
