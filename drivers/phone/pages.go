@@ -118,6 +118,11 @@ func (p Page) Stream() (StreamInfo, error) {
 		Lost:     count(p.value("RcvrLostPackets")),
 		JitterMS: between(p.value("AvgJitter"), 0, 60_000),
 		MOSLQK:   between(p.value("MOSLQK"), 1, 5), // ITU-T P.800: 1 is bad, 5 excellent
+
+		AvgMOSLQK:   between(p.value("AvgMOSLQK"), 1, 5),
+		MinMOSLQK:   between(p.value("MinMOSLQK"), 1, 5),
+		MaxJitterMS: between(p.value("MaxJitter"), 0, 60_000),
+		Concealed:   between(p.value("CmltveConcealRatio"), 0, 1),
 	}}
 	remote := p.value("RemoteAddr")
 	var nowhere bool
@@ -143,13 +148,20 @@ func (p Page) is(root string) error {
 // N/A where they have nothing to say.
 func (p Page) value(names ...string) string {
 	for _, n := range names {
-		switch v := p.Fields[n]; word(v) {
-		case "", "null", "n/a", "(null)":
-		default:
+		if v := worded(p.Fields[n]); v != "" {
 			return v
 		}
 	}
 	return ""
+}
+
+// worded is a value that says something, or "".
+func worded(v string) string {
+	switch word(v) {
+	case "null", "n/a", "(null)":
+		return ""
+	}
+	return v
 }
 
 // registration is what the list of call servers comes to; nil where the state

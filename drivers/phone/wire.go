@@ -15,10 +15,13 @@ import (
 )
 
 // What a page may cost. A 7841's largest page holds some ninety elements, all
-// of them direct children of the root.
+// of them direct children of the root; the status page of multiplatform firmware
+// is a dump of 10 to 70 kB.
 const (
 	maxBody     = 128 << 10
+	maxStatus   = 1 << 20
 	maxElements = 1024
+	maxDumped   = 16 << 10 // elements of a status page
 	maxDepth    = 8
 	maxText     = 4 << 10 // bytes of one element that are read
 	maxValue    = 200     // characters of them that are kept: less than the heart's 1,024 bytes
@@ -36,27 +39,82 @@ type Page struct {
 var (
 	errEmpty    = errors.New("an empty page")
 	errHalf     = errors.New("half a page: it ends before its root element does")
-	errTooLong  = fmt.Errorf("more than %d kB", maxBody>>10)
+	errTooLong  = tooLong(maxBody)
 	errDTD      = errors.New("a document type declaration, which no phone sends: refused unread")
 	errTooDeep  = fmt.Errorf("elements nested more than %d deep", maxDepth)
-	errTooMany  = fmt.Errorf("more than %d elements", maxElements)
+	errTooMany  = errors.New("more elements than a page has")
 	errNotXML   = errors.New("not XML")
 	errMismatch = errors.New("not XML: an end tag without its start")
 )
 
+// tooLong is a body of more bytes than that.
+type tooLong int
+
+func (n tooLong) Error() string { return fmt.Sprintf("more than %d kB", int(n)>>10) }
+
 // ParsePage reads a page. The content type only helps where the bytes are not
-// UTF-8 and the prolog does not say what they are. A page whose root element is
-// not closed is an error, whatever was read until there: half a list of call
-// servers would be a lie.
+// UTF-8 and the prolog does not say what they are.
 func ParsePage(body []byte, contentType string) (Page, error) {
-	if len(body) > maxBody {
-		return Page{}, errTooLong
+	root, err := parseTree(body, contentType, maxBody, maxElements)
+	if err != nil {
+		return Page{}, err
+	}
+	page := Page{Root: root.name, Fields: make(map[string]string, len(root.children))}
+	for _, c := range root.children {
+		if _, twice := page.Fields[c.name]; !twice {
+			page.Fields[c.name] = c.value()
+		}
+	}
+	return page, nil
+}
+
+// element is one element of a page.
+type element struct {
+	name     string
+	attrs    []xml.Attr
+	text     []byte // its own, not its children's; at most maxText
+	children []element
+}
+
+// value is the element's text as one clean line.
+func (e element) value() string { return clip(string(e.text), maxValue) }
+
+// attr is an attribute's value, or "".
+func (e element) attr(local string) string {
+	for _, a := range e.attrs {
+		if a.Name.Local == local {
+			return clip(a.Value, maxValue)
+		}
+	}
+	return ""
+}
+
+// child is the value of the first child of that name. Phones write null and N/A
+// where they have nothing to say.
+func (e element) child(names ...string) string {
+	for _, n := range names {
+		for _, c := range e.children {
+			if c.name == n {
+				if v := worded(c.value()); v != "" {
+					return v
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// parseTree reads a whole document. One whose root element is not closed is an
+// error, whatever was read until there: half a list of call servers would be a lie.
+func parseTree(body []byte, contentType string, most, elements int) (element, error) {
+	if len(body) > most {
+		return element{}, tooLong(most)
 	}
 	text := decode(body, contentType)
 	if strings.TrimSpace(text) == "" {
-		return Page{}, errEmpty
+		return element{}, errEmpty
 	}
-	r := pageReader{dec: xml.NewDecoder(strings.NewReader(text))}
+	r := treeReader{dec: xml.NewDecoder(strings.NewReader(text)), left: elements}
 	// Not strict: real pages carry URLs with a bare ampersand. Entities other
 	// than XML's five stay as they are written, since no table is given.
 	r.dec.Strict = false
@@ -64,98 +122,93 @@ func ParsePage(body []byte, contentType string) (Page, error) {
 	return r.read()
 }
 
-type pageReader struct {
-	dec      *xml.Decoder
-	page     Page
-	open     []string // the elements that are open, outermost first
-	text     strings.Builder
-	elements int
+type treeReader struct {
+	dec  *xml.Decoder
+	open []element // outermost first
+	left int       // elements that may still come
 }
 
 // read keeps its own stack over raw tokens: a decoder that is not strict would
 // close what is still open by itself, and half a page would pass.
-func (r *pageReader) read() (Page, error) {
+func (r *treeReader) read() (element, error) {
 	for {
 		token, err := r.dec.RawToken()
 		switch {
 		case errors.Is(err, io.EOF):
-			return Page{}, r.atEnd()
+			return element{}, r.atEnd()
 		case err != nil:
-			return Page{}, r.broken(err)
+			return element{}, r.broken(err)
 		}
-		done, err := r.take(token)
+		root, err := r.take(token)
 		switch {
 		case err != nil:
-			return Page{}, err
-		case done:
-			return r.page, nil
+			return element{}, err
+		case root != nil:
+			return *root, nil
 		}
 	}
 }
 
-func (r *pageReader) atEnd() error {
-	if r.page.Root == "" {
+func (r *treeReader) atEnd() error {
+	if len(r.open) == 0 {
 		return errNotXML
 	}
 	return errHalf
 }
 
 // broken tells a page that was cut inside a tag from one that is no XML.
-func (r *pageReader) broken(err error) error {
+func (r *treeReader) broken(err error) error {
 	if s, ok := errors.AsType[*xml.SyntaxError](err); ok && s.Msg == "unexpected EOF" {
 		return r.atEnd()
 	}
 	return errNotXML
 }
 
-func (r *pageReader) take(token xml.Token) (done bool, err error) {
+func (r *treeReader) take(token xml.Token) (root *element, err error) {
 	switch t := token.(type) {
 	case xml.Directive:
-		return false, errDTD
+		return nil, errDTD
 	case xml.StartElement:
-		return false, r.start(name(t.Name))
+		return nil, r.start(t)
 	case xml.EndElement:
 		return r.end(name(t.Name))
 	case xml.CharData:
-		switch {
-		case len(r.open) == 0 && len(bytes.TrimSpace(t)) > 0:
-			return false, errNotXML
-		case len(r.open) == 2:
-			r.text.Write(t[:min(len(t), maxText-r.text.Len())])
+		if len(r.open) == 0 {
+			if len(bytes.TrimSpace(t)) > 0 {
+				return nil, errNotXML
+			}
+			return nil, nil
 		}
+		e := &r.open[len(r.open)-1]
+		e.text = append(e.text, t[:min(len(t), maxText-len(e.text))]...)
 	}
-	return false, nil
+	return nil, nil
 }
 
-func (r *pageReader) start(name string) error {
-	if r.elements++; r.elements > maxElements {
+func (r *treeReader) start(t xml.StartElement) error {
+	if r.left--; r.left < 0 {
 		return errTooMany
 	}
 	if len(r.open) == maxDepth {
 		return errTooDeep
 	}
-	switch len(r.open) {
-	case 0:
-		r.page = Page{Root: name, Fields: map[string]string{}}
-	case 1:
-		r.text.Reset()
-	}
-	r.open = append(r.open, name)
+	r.open = append(r.open, element{name: name(t.Name), attrs: t.Attr[:min(len(t.Attr), 4)]})
 	return nil
 }
 
-func (r *pageReader) end(name string) (done bool, err error) {
+func (r *treeReader) end(name string) (root *element, err error) {
 	last := len(r.open) - 1
-	if last < 0 || r.open[last] != name {
-		return false, errMismatch
+	if last < 0 || r.open[last].name != name {
+		return nil, errMismatch
+	}
+	e := r.open[last]
+	if last == 0 {
+		return &e, nil
 	}
 	r.open = r.open[:last]
-	if last == 1 {
-		if _, twice := r.page.Fields[name]; !twice {
-			r.page.Fields[name] = clip(r.text.String(), maxValue)
-		}
-	}
-	return last == 0, nil
+	parent := &r.open[last-1]
+	parent.children = append(parent.children, e)
+	return nil, nil
 }
 
 // name is the element's name as written; phones use no namespaces.

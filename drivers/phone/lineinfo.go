@@ -1,0 +1,223 @@
+package phone
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	"pilotlight/agent/presence"
+)
+
+// The pages of calls, which ask for the phone's user (8800 administration guide,
+// troubleshooting). Names and values beyond the guide's samples are unsure.
+const (
+	pathLines = "/CGI/Java/LineInfo"
+	pathCalls = "/CGI/Java/CallInfo"
+	pathMode  = "/CGI/Java/ModeInfo"
+
+	rootLines = "CiscoIPPhoneLineInfo"
+	rootCalls = "CiscoIPPhoneCallLineInfo"
+	rootMode  = "CiscoIPPhoneModeInfo"
+	rootError = "CiscoIPPhoneError"
+)
+
+// keyOfLine is the LineType of a key that is a line; 2 is a speed dial, 21 one
+// with a lamp for somebody else's line.
+const keyOfLine = 9
+
+// maxKeys is what is read of a phone's keys: an 8865 with three key expansion
+// modules has 118.
+const maxKeys = 128
+
+// LineInfo is the typed view of LineInfo: every key of the phone.
+type LineInfo struct {
+	Keys                   []LineKey
+	Prompt, Notify, Status string
+}
+
+// LineKey is one programmable key.
+type LineKey struct {
+	Type    int
+	Number  string
+	Label   string
+	Icon    string // as the phone words it
+	Waiting *bool  // messages on that line; nil: not told
+	IsLine  bool
+	Line    presence.Line // where IsLine
+}
+
+// ParseLineInfo reads /CGI/Java/LineInfo. Only keys that are lines are this
+// phone's own calls: a lamp for a neighbour's line is not.
+func ParseLineInfo(body []byte, contentType string) (LineInfo, error) {
+	root, err := rooted(body, contentType, rootLines)
+	if err != nil {
+		return LineInfo{}, err
+	}
+	info := LineInfo{Prompt: root.child("Prompt"), Notify: root.child("Notify"), Status: root.child("Status")}
+	for _, c := range root.children {
+		if c.name != "CiscoIPPhoneLines" || len(info.Keys) == maxKeys {
+			continue
+		}
+		k := LineKey{Number: number(c.child("lineDirNum", "LineDirNum")), Label: c.child("LineLabel"), Icon: c.child("LineIconState"),
+			Waiting: truth(c.child("MessageWaiting"))}
+		k.Type, _ = strconv.Atoi(c.child("LineType"))
+		if k.IsLine = k.Type == keyOfLine; k.IsLine {
+			k.Line = lineByIcon(k.Icon)
+			k.Line.Number = k.Number
+		}
+		info.Keys = append(info.Keys, k)
+	}
+	return info, nil
+}
+
+// Calls is what the keys say of this phone's calls; nil where it has no line
+// key, or one without a state: that tells nothing, and idle would be a guess.
+func (i LineInfo) Calls() *presence.Calls {
+	var calls *presence.Calls
+	for _, k := range i.Keys {
+		if !k.IsLine {
+			continue
+		}
+		if k.Icon == "" {
+			return nil
+		}
+		if calls == nil {
+			calls = &presence.Calls{Exact: true}
+		}
+		calls.Lines = append(calls.Lines, k.Line)
+	}
+	return calls
+}
+
+// Messages is the waiting indication of all lines; nil where no line tells it.
+func (i LineInfo) Messages() *presence.Messages {
+	var m *presence.Messages
+	for _, k := range i.Keys {
+		if k.IsLine && k.Waiting != nil {
+			if m == nil {
+				m = &presence.Messages{}
+			}
+			m.Waiting = m.Waiting || *k.Waiting
+		}
+	}
+	return m
+}
+
+// Numbers are the directory numbers of the line keys, in the order of the keys.
+func (i LineInfo) Numbers() []string {
+	var all []string
+	for _, k := range i.Keys {
+		if k.IsLine && k.Number != "" && !slices.Contains(all, k.Number) {
+			all = append(all, k.Number)
+		}
+	}
+	return all
+}
+
+// lineByIcon gives the state of a line by the icon of its key. ONHOOK and
+// CONNECTED are from Cisco's sample; the others are the words of the phone's own
+// call states (unsure). A word that is not here is a call: busy is the safer error.
+func lineByIcon(icon string) presence.Line {
+	switch upper(icon) {
+	case "":
+		return presence.Line{State: presence.LineUnknown}
+	case "ONHOOK", "ON":
+		return presence.Line{State: presence.LineIdle}
+	case "OFFHOOK", "DIALING", "WAITINGFORDIGITS":
+		return presence.Line{State: presence.LineTrying, Outgoing: true}
+	case "PROCEED":
+		return presence.Line{State: presence.LineProceeding, Outgoing: true}
+	case "RINGOUT":
+		return presence.Line{State: presence.LineEarly, Outgoing: true}
+	case "RINGIN":
+		return presence.Line{State: presence.LineEarly}
+	case "HOLD", "REMHOLD", "HOLDREVERT":
+		return presence.Line{State: presence.LineConfirmed, Held: true}
+	case "REMINUSE":
+		return presence.Line{State: presence.LineConfirmed, Elsewhere: true}
+	}
+	return presence.Line{State: presence.LineConfirmed}
+}
+
+// CallInfo is the typed view of CallInfo: the calls of one line. Who the far
+// side is stays on the page.
+type CallInfo struct {
+	Number    string
+	LineState string
+	Calls     []CallState
+}
+
+// CallState is one call.
+type CallState struct {
+	State, Type    string // as the phone words them
+	Outgoing, Held bool
+	Line           presence.LineState
+}
+
+// ParseCallInfo reads /CGI/Java/CallInfo<n>.
+func ParseCallInfo(body []byte, contentType string) (CallInfo, error) {
+	root, err := rooted(body, contentType, rootCalls)
+	if err != nil {
+		return CallInfo{}, err
+	}
+	info := CallInfo{Number: number(root.child("LineDirNum", "lineDirNum")), LineState: root.child("LineState")}
+	for _, c := range root.children {
+		if c.name != "CiscoIPPhoneCallInfo" || len(info.Calls) == maxKeys {
+			continue
+		}
+		call := CallState{State: c.child("CallState"), Type: c.child("CallType")}
+		l := lineByIcon(call.State)
+		call.Line, call.Held, call.Outgoing = l.State, l.Held, l.Outgoing || upper(call.Type) == "OUTBOUND"
+		info.Calls = append(info.Calls, call)
+	}
+	return info, nil
+}
+
+// ModeInfo is the typed view of ModeInfo: what stands on the screen.
+type ModeInfo struct {
+	Title, Prompt, Notify, Status string
+	Fields                        int // how many fields the screen has
+}
+
+// ParseModeInfo reads /CGI/Java/ModeInfo.
+func ParseModeInfo(body []byte, contentType string) (ModeInfo, error) {
+	root, err := rooted(body, contentType, rootMode)
+	if err != nil {
+		return ModeInfo{}, err
+	}
+	info := ModeInfo{Title: root.child("PlaneTitle"), Prompt: root.child("Prompt"), Notify: root.child("Notify"), Status: root.child("Status")}
+	for _, c := range root.children {
+		if c.name == "CiscoIPPhoneFields" {
+			info.Fields++
+		}
+	}
+	return info, nil
+}
+
+// PhoneError is a phone's own refusal, under any status: 4 is a user that it
+// does not know, or an Authentication URL that it cannot reach (Application
+// Development Notes, CiscoIPPhoneError).
+type PhoneError struct{ Number int }
+
+// Error says what to do.
+func (e *PhoneError) Error() string {
+	if e.Number == 4 {
+		return adviceUser
+	}
+	return fmt.Sprintf("says CiscoIPPhoneError %d", e.Number)
+}
+
+// rooted reads a document that must have that root element.
+func rooted(body []byte, contentType, root string) (element, error) {
+	e, err := parseTree(body, contentType, maxBody, maxElements*4)
+	switch {
+	case err != nil:
+		return element{}, err
+	case e.name == rootError:
+		n, _ := strconv.Atoi(e.attr("Number"))
+		return element{}, &PhoneError{n}
+	case e.name != root:
+		return element{}, fmt.Errorf("a page whose root is %s, where %s was asked for", clip(e.name, 40), root)
+	}
+	return e, nil
+}
