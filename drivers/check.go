@@ -113,6 +113,9 @@ func (c *Config) checkPhones(report func(path, format string, args ...any)) {
 	if err := c.PhoneDefaults.Phone(phone.Entry{Name: "any", Address: "any"}).Check(); err != nil {
 		report("phone_defaults", "phone_defaults: %v", err)
 	}
+	if d := c.PhoneDefaults; (d.User == "") != (d.PasswordFile == "") {
+		report("phone_defaults", "phone_defaults: want user and password_file together, or neither")
+	}
 	names, places := map[string]bool{}, map[string]string{}
 	for i, e := range c.Phones {
 		path := fmt.Sprintf("phones[%d]", i)

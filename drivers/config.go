@@ -216,7 +216,6 @@ func (c *Config) Notes() []string {
 	not(len(c.SIP.Trusted) > 0, "sip.trusted")
 	not(c.Directory != nil && c.Directory.URL != "", "directory")
 	not(c.SIP.NotifyInterval.Presence != 0, "sip.notify_interval")
-	not(c.PhoneDefaults.User != "" || c.PhoneDefaults.PasswordFile != "", "phone_defaults.user")
 	not(slices.ContainsFunc(c.Phones, func(p phone.Entry) bool { return p.SNMP != "" }), "phones[].snmp")
 	not(c.Media.Echo, "media.echo")
 	not(c.XMPPServer.Mode != "" && c.XMPPServer.Mode != "off", "xmpp_server")

@@ -182,9 +182,17 @@ func (b *builder) phone() error {
 	}
 	needs := phone.Needs{
 		Heart: b.h.Ledger, Web: b.queue("phone-web", b.c.Poll.Web), SIP: b.queue("phone-sip", b.c.Poll.SIP), Asker: phone.Asking(b.endpoint),
+		Pins: b.h.Ledger.Drawer("phone"),
 	}
 	if b.switches != nil {
 		needs.Doubt = b.switches
+	}
+	if d := b.c.PhoneDefaults; d.User != "" {
+		password, err := b.c.Secret(d.PasswordFile)
+		if err != nil {
+			return fmt.Errorf("phone_defaults: password_file: %w", err)
+		}
+		cfg.Credentials = phone.NewCredentials(d.User, password)
 	}
 	var err error
 	if b.phones, err = phone.New(cfg, needs, b.log("phone")); err != nil {

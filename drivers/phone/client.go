@@ -2,10 +2,9 @@ package phone
 
 import (
 	"bufio"
+	"cmp"
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +14,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"pilotlight/agent/presence"
@@ -33,8 +31,12 @@ type session struct {
 	phone   Phone
 	timeout time.Duration // of one request, from dialling to the last byte
 	pins    *pins
+	creds   Credentials // for the pages that ask for a user; none where the session has moved
 
 	scheme, authority string // where requests go; a redirect may have moved it
+	moved             bool
+	authorization     string // of the exchange under way
+	most              int    // bytes of a body; 0: maxBody
 	conn              net.Conn
 	limit             *io.LimitedReader // under reader: what the answer may still cost
 	reader            *bufio.Reader
@@ -42,8 +44,8 @@ type session struct {
 	remote            netip.Addr // whom we really talked to
 }
 
-func newSession(p Phone, timeout time.Duration, pins *pins) *session {
-	return &session{phone: p, timeout: timeout, pins: pins, scheme: p.WebScheme,
+func newSession(p Phone, timeout time.Duration, pins *pins, creds Credentials) *session {
+	return &session{phone: p, timeout: timeout, pins: pins, creds: creds, scheme: p.WebScheme,
 		authority: net.JoinHostPort(p.Address, strconv.Itoa(p.WebPort))}
 }
 
@@ -55,10 +57,36 @@ type answer struct {
 	ContentType string
 	Body        []byte
 	Took        time.Duration
+	Challenge   string // WWW-Authenticate
 }
 
-// get fetches one page; a redirect inside the phone is followed once.
+// get fetches one page that is open to anybody.
 func (s *session) get(ctx context.Context, path string) (answer, error) {
+	return s.fetch(ctx, path, "")
+}
+
+// getAs fetches one page that asks for a user: by Basic at once, as Unified CM
+// firmware knows nothing else (Development Notes), or else as it is challenged to.
+// A user is shown to the phone itself, and to nobody whom it redirects to.
+func (s *session) getAs(ctx context.Context, path string, basic bool) (answer, error) {
+	authorization := ""
+	if basic && !s.moved {
+		authorization = s.creds.basic()
+	}
+	a, err := s.fetch(ctx, path, authorization)
+	if err == nil || a.Status != http.StatusUnauthorized || authorization != "" || s.moved {
+		return a, err
+	}
+	if authorization = s.creds.answer(a.Challenge, path); authorization == "" {
+		return a, err
+	}
+	return s.fetch(ctx, path, authorization)
+}
+
+// fetch makes one exchange; a redirect inside the phone is followed once.
+func (s *session) fetch(ctx context.Context, path, authorization string) (answer, error) {
+	s.authorization = authorization
+	defer func() { s.authorization = "" }()
 	began := time.Now()
 	ctx, cancel := context.WithDeadline(ctx, began.Add(s.timeout))
 	defer cancel()
@@ -98,6 +126,7 @@ func (s *session) judge(a answer) error {
 // follow moves the session to where a redirect points, if that is the same host.
 func (s *session) follow(path, to string) error {
 	s.close()
+	s.moved, s.authorization = true, ""
 	host, _, err := net.SplitHostPort(s.authority)
 	if err != nil {
 		return garbled(path, "redirects to an address that cannot be read")
@@ -169,7 +198,7 @@ func (s *session) exchange(ctx context.Context, path string) (a answer, to strin
 			s.close()
 		}
 	}()
-	s.limit.N = maxHead + maxBody
+	s.limit.N = s.allowance()
 	if _, err := io.WriteString(s.conn, s.request(path)); err != nil {
 		return a, "", asked, err
 	}
@@ -178,35 +207,40 @@ func (s *session) exchange(ctx context.Context, path string) (a answer, to strin
 		return a, "", s.reached(), s.overlong(err)
 	}
 	defer resp.Body.Close()
-	a = answer{Status: resp.StatusCode, Server: resp.Header.Get("Server"), ContentType: resp.Header.Get("Content-Type")}
+	a = answer{Status: resp.StatusCode, Server: resp.Header.Get("Server"), ContentType: resp.Header.Get("Content-Type"),
+		Challenge: clip(resp.Header.Get("WWW-Authenticate"), 1000)}
 	if a.Status >= 300 && a.Status < 400 && resp.Header.Get("Location") != "" {
 		return a, resp.Header.Get("Location"), reading, nil
 	}
-	a.Body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	most := int(s.allowance()) - maxHead
+	a.Body, err = io.ReadAll(io.LimitReader(resp.Body, int64(most)+1))
 	switch {
-	case len(a.Body) > maxBody:
-		return a, "", reading, garbled(path, "sends %s", errTooLong)
+	case len(a.Body) > most:
+		return a, "", reading, garbled(path, "sends %s", tooLong(most))
 	case err != nil:
 		return a, "", reading, s.overlong(err)
 	}
-	if resp.Close || s.reader.Buffered() > 0 || a.Status != http.StatusOK {
+	if resp.Close || s.reader.Buffered() > 0 {
 		s.close()
 	}
 	s.reused = true
 	return a, "", reading, nil
 }
 
+// allowance is what one answer may cost.
+func (s *session) allowance() int64 { return maxHead + int64(cmp.Or(s.most, maxBody)) }
+
 // overlong tells an answer that hit our own limit from one that was cut.
 func (s *session) overlong(err error) error {
 	if s.limit.N <= 0 {
-		return garbled("", "sends %s", errTooLong)
+		return garbled("", "sends %s", tooLong(s.allowance()-maxHead))
 	}
 	return err
 }
 
 // reached is how far an answer had come that could not be read.
 func (s *session) reached() stage {
-	if s.limit.N < maxHead+maxBody {
+	if s.limit.N < s.allowance() {
 		return reading
 	}
 	return asked
@@ -219,7 +253,11 @@ func (s *session) request(path string) string {
 			host = "[" + h + "]"
 		}
 	}
-	return "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: pilotlight\r\nAccept: text/xml, application/xml\r\n\r\n"
+	head := "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: pilotlight\r\nAccept: text/xml, application/xml\r\n"
+	if s.authorization != "" {
+		head += "Authorization: " + s.authorization + "\r\n"
+	}
+	return head + "\r\n"
 }
 
 // dial opens the connection unless it is open already.
@@ -250,14 +288,14 @@ func (s *session) dial(ctx context.Context) error {
 // secure speaks TLS with the phone. Its certificate is its own (MIC) or one of
 // Unified CM's (LSC), which no public authority signed: the first key that it
 // shows is kept, and another one later is refused. Old versions and ciphers are
-// taken, since what is read is shown to anybody who asks, and none of ours is sent.
+// taken: they are all that a 7900 speaks, and the alternative is no TLS.
 func (s *session) secure(ctx context.Context, plain net.Conn) (net.Conn, error) {
 	config := &tls.Config{
 		MinVersion:         tls.VersionTLS10,
 		CipherSuites:       phoneCiphers(),
 		InsecureSkipVerify: true, // VerifyConnection decides
 		VerifyConnection: func(cs tls.ConnectionState) error {
-			return s.pins.check(s.phone.Name, cs.PeerCertificates)
+			return s.pins.check(ctx, s.phone.Name, cs.PeerCertificates)
 		},
 	}
 	conn := tls.Client(plain, config)
@@ -289,32 +327,4 @@ func (s *session) close() {
 		_ = s.conn.Close()
 		s.conn = nil
 	}
-}
-
-// maxPins bounds the pins: names of phones that were found come from a wire.
-const maxPins = 2 * maxFound
-
-// pins remembers the key of each phone's certificate, for as long as the agent runs.
-type pins struct {
-	mu   sync.Mutex
-	keys map[string][sha256.Size]byte
-}
-
-func (p *pins) check(name string, chain []*x509.Certificate) error {
-	if len(chain) == 0 {
-		return garbled("", "shows no certificate")
-	}
-	key := sha256.Sum256(chain[0].RawSubjectPublicKeyInfo)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	was, known := p.keys[name]
-	switch {
-	case !known:
-		if len(p.keys) < maxPins {
-			p.keys[name] = key
-		}
-	case was != key:
-		return garbled("", "shows another certificate than before: if the phone was replaced or its LSC renewed, restart the agent")
-	}
-	return nil
 }

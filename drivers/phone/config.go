@@ -95,6 +95,11 @@ type Config struct {
 	// none. A phone found there (Driver.Found) is asked by Defaults.
 	Allow    func(netip.Addr) bool
 	Defaults Defaults
+	// Credentials are shown to phones for the pages that ask for a user; without
+	// one those pages are not asked for.
+	Credentials Credentials
+	// Pace is how often the pages are read that change seldom.
+	Pace Pace
 	// Domain makes the presentities of lines, sip:NUMBER@Domain.
 	Domain string
 	// Lines are the numbers that the configuration names (people, phones). The
@@ -108,6 +113,24 @@ type Config struct {
 	Timeout time.Duration
 	// Workers bounds how many phones are read at a time; 0: 16.
 	Workers int
+}
+
+// Pace is how often the slower pages are read at most; zero values have defaults.
+type Pace struct {
+	Network time.Duration // where it is registered; 15 s
+	Device  time.Duration // who it is, and its messages; 1 min
+	Place   time.Duration // its ports and neighbours, and its screen; 1 h
+	Log     time.Duration // between two readings of its log, on transitions only; 5 min
+	Forget  time.Duration // until a page that it has not got is asked for again; 24 h
+}
+
+func (p Pace) withDefaults() Pace {
+	p.Network = cmp.Or(p.Network, 15*time.Second)
+	p.Device = cmp.Or(p.Device, time.Minute)
+	p.Place = cmp.Or(p.Place, time.Hour)
+	p.Log = cmp.Or(p.Log, 5*time.Minute)
+	p.Forget = cmp.Or(p.Forget, 24*time.Hour)
+	return p
 }
 
 // Server is a call server to subscribe to, resolved.
@@ -124,6 +147,7 @@ func (c Config) withDefaults() Config {
 	c.SIP = cmp.Or(c.SIP, 30*time.Second)
 	c.Timeout = min(cmp.Or(c.Timeout, 3*time.Second), max(c.Web, 500*time.Millisecond))
 	c.Workers = cmp.Or(c.Workers, 16)
+	c.Pace = c.Pace.withDefaults()
 	c.Servers = slices.Clone(c.Servers)
 	for i := range c.Servers {
 		c.Servers[i].Domain = cmp.Or(c.Servers[i].Domain, c.Domain)

@@ -139,6 +139,17 @@ func lineByIcon(icon string) presence.Line {
 	return presence.Line{State: presence.LineConfirmed}
 }
 
+// knownIcon reports whether lineByIcon knows the word, and does not only suppose
+// a call.
+func knownIcon(icon string) bool {
+	switch upper(icon) {
+	case "CONNECTED", "CONFERENCE", "RESUME":
+		return true
+	}
+	l := lineByIcon(icon)
+	return l.State != presence.LineConfirmed || l.Held || l.Elsewhere
+}
+
 // CallInfo is the typed view of CallInfo: the calls of one line. Who the far
 // side is stays on the page.
 type CallInfo struct {
@@ -171,6 +182,18 @@ func ParseCallInfo(body []byte, contentType string) (CallInfo, error) {
 		info.Calls = append(info.Calls, call)
 	}
 	return info, nil
+}
+
+// strongest is the line's state by its strongest call; idle where it has none.
+func (i CallInfo) strongest(number string) presence.Line {
+	line := presence.Line{State: presence.LineIdle}
+	for _, c := range i.Calls {
+		if l := (presence.Line{State: c.Line, Held: c.Held, Outgoing: c.Outgoing}); rank(l) > rank(line) {
+			line = l
+		}
+	}
+	line.Number = number
+	return line
 }
 
 // ModeInfo is the typed view of ModeInfo: what stands on the screen.

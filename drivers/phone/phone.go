@@ -52,6 +52,7 @@ type Needs struct {
 	SIP   Queue   // nil: no OPTIONS
 	Asker Asker   // sends OPTIONS; nil: none
 	Doubt Doubter // may be nil
+	Pins  Drawer  // keeps the keys of certificates; nil: for as long as the agent runs
 }
 
 // Driver is this driver.
@@ -73,7 +74,7 @@ func New(c Config, needs Needs, log *slog.Logger) (*Driver, error) {
 		return nil, fmt.Errorf("phone: %w", err)
 	}
 	return &Driver{config: c.withDefaults(), needs: needs, roster: newRoster(c.Phones), log: log,
-		heart: tell.New(needs.Heart, log), pins: &pins{keys: map[string][sha256.Size]byte{}}}, nil
+		heart: tell.New(needs.Heart, log), pins: &pins{drawer: needs.Pins, keys: map[string][sha256.Size]byte{}}}, nil
 }
 
 // Run implements agent.Driver.

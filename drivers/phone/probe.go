@@ -75,16 +75,17 @@ func Probe(ctx context.Context, p Phone, timeout time.Duration) (*ProbeResult, e
 		timeout = 3 * time.Second
 	}
 	r := &ProbeResult{Target: fmt.Sprintf("%s://%s:%d", p.WebScheme, p.Address, p.WebPort)}
-	s := newSession(p, timeout, &pins{keys: map[string][sha256.Size]byte{}})
+	s := newSession(p, timeout, &pins{keys: map[string][sha256.Size]byte{}}, Credentials{})
 	defer s.close()
-	got := seen{}
+	var streams []StreamInfo
+	var network *NetworkInfo
 	alive := r.fetch(ctx, s, pathDevice, func(page Page) (string, error) {
 		d, err := page.Device()
 		if err != nil {
 			return "", err
 		}
-		got.device, r.Device = d, &d
-		return d.String(), s.isWho(d)
+		r.Device = &d
+		return d.String(), s.isWho(d.HostName)
 	})
 	r.OK = r.Device != nil && len(r.Findings) == 0
 	if alive {
@@ -93,7 +94,7 @@ func Probe(ctx context.Context, p Phone, timeout time.Duration) (*ProbeResult, e
 			if err != nil {
 				return "", err
 			}
-			got.network, r.Network, r.Registration = &n, &n, n.registration()
+			network, r.Network, r.Registration = &n, &n, n.registration()
 			return registrationText(n), nil
 		})
 		for i := 1; i <= maxStreams; i++ {
@@ -102,7 +103,7 @@ func Probe(ctx context.Context, p Phone, timeout time.Duration) (*ProbeResult, e
 				if err != nil {
 					return "", err
 				}
-				got.streams = append(got.streams, stream)
+				streams = append(streams, stream)
 				return "stream " + stream.String(), nil
 			})
 		}
@@ -110,7 +111,7 @@ func Probe(ctx context.Context, p Phone, timeout time.Duration) (*ProbeResult, e
 	if s.remote.IsValid() {
 		r.Address = s.remote.String()
 	}
-	r.conclude(got)
+	r.conclude(network, streams)
 	return r, ctx.Err()
 }
 
@@ -161,8 +162,8 @@ func (r *ProbeResult) advise(f *Fault, path string) {
 	r.Findings = append(r.Findings, say)
 }
 
-func (r *ProbeResult) conclude(got seen) {
-	_, calls := got.audio()
+func (r *ProbeResult) conclude(network *NetworkInfo, streams []StreamInfo) {
+	_, calls := audio(streams, "")
 	switch {
 	case calls == nil:
 		r.Calls = "not told"
@@ -175,10 +176,10 @@ func (r *ProbeResult) conclude(got seen) {
 	if r.Device == nil {
 		return
 	}
-	if got.network == nil {
+	if network == nil {
 		r.Findings = append(r.Findings, "it does not say where it is registered")
 	} else if r.Registration == nil {
-		r.Findings = append(r.Findings, "its words for the state of its call servers are not known here: "+registrationText(*got.network))
+		r.Findings = append(r.Findings, "its words for the state of its call servers are not known here: "+registrationText(*network))
 	} else if !r.Registration.Registered {
 		r.Findings = append(r.Findings, "it is registered with no call server")
 	}

@@ -1,0 +1,368 @@
+package phone
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"pilotlight/agent/presence"
+)
+
+var ours = NewCredentials("pilot", "flight")
+
+// visited is one phone and what is remembered of it between visits.
+type visited struct {
+	t     *testing.T
+	f     *fakePhone
+	p     Phone
+	creds Credentials
+	pace  Pace
+	a     account
+}
+
+func visiting(t *testing.T, folder, name string, creds Credentials) *visited {
+	f := &fakePhone{folder: folder, user: "pilot:flight"}
+	p := serve(t, f)
+	p.Name = name
+	return &visited{t: t, f: f, p: p, creds: creds, pace: Pace{}.withDefaults()}
+}
+
+// visit makes one sweep, and gives what it told, by source, and what it asked for.
+func (v *visited) visit() (map[string]presence.Facts, []string) {
+	v.t.Helper()
+	s := newSession(v.p, 2*time.Second, &pins{}, v.creds)
+	defer s.close()
+	w := &sweep{session: s, a: &v.a, pace: v.pace, every: time.Second}
+	if err := w.run(v.t.Context()); err != nil {
+		v.t.Fatal(err)
+	}
+	facts := map[string]presence.Facts{}
+	for _, t := range w.told {
+		facts[t.source] = t.facts
+	}
+	return facts, v.f.took()
+}
+
+// Each page at its own pace: a quiet visit after the first is one request.
+func TestASweepAsksForWhatIsDue(t *testing.T) {
+	v := visiting(t, "8845", "SEP0C1167AA0002", Credentials{})
+	facts, asked := v.visit()
+	want := []string{pathDevice, pathNetwork, pathStream + "?1", pathPort + "?1", pathPort + "?2", pathEthernet}
+	if diff := cmp.Diff(want, asked); diff != "" {
+		t.Errorf("the first visit (-want +got):\n%s", diff)
+	}
+	if n := facts[sourcePlace].Neighbour; n == nil || n.Switch != "access-1.example.com" || n.Port != "GigabitEthernet1/0/3" {
+		t.Errorf("neighbour %+v", n)
+	}
+	if _, asked = v.visit(); !slices.Equal(asked, []string{pathStream + "?1"}) {
+		t.Errorf("the next visit asks for %q", asked)
+	}
+	v.a.again() // it was away
+	if _, asked = v.visit(); !slices.Equal(asked[:6], want) || !slices.Equal(asked[6:], []string{pathLog + "?0"}) {
+		t.Errorf("after it was away: %q", asked)
+	}
+}
+
+// With a user for it, the keys tell each line, and the streams are asked for
+// only while a call is on.
+func TestTheKeysTellEachLine(t *testing.T) {
+	v := visiting(t, "8845", "SEP0C1167AA0002", ours)
+	facts, asked := v.visit()
+	if slices.Contains(asked, pathStream+"?1") || !slices.Contains(asked, pathLines) || !slices.Contains(asked, pathMode) {
+		t.Errorf("an idle phone is asked for %q", asked)
+	}
+	if c := facts[sourceWeb].Calls; c == nil || !c.Exact || len(c.Lines) != 1 || c.Lines[0].State != presence.LineIdle {
+		t.Errorf("calls %+v", c)
+	}
+	if s := facts[sourceScreen].Screen; s == nil || s.Notify != "CM Fallback Service Operating" {
+		t.Errorf("screen %+v", s)
+	}
+	v.f.files.Store(pathLines, "lines-held.xml")
+	v.f.talking.Store(true)
+	facts, asked = v.visit()
+	if !slices.Equal(asked, []string{pathLines, pathStream + "?1", pathStream + "?2"}) {
+		t.Errorf("a call is on: %q", asked)
+	}
+	lines := facts[sourceWeb].Calls.Lines
+	if len(lines) != 2 || !lines[0].Held || !lines[1].Elsewhere || !facts[sourceWeb].Streams.List[0].Active {
+		t.Errorf("facts %+v", facts[sourceWeb])
+	}
+}
+
+// An icon that is no known word is looked up, on firmware that bears it.
+func TestAnUnknownIconIsLookedUp(t *testing.T) {
+	v := visiting(t, "8845", "SEP0C1167AA0002", ours)
+	v.f.files.Store(pathLines, "lines-strange.xml")
+	v.f.files.Store(callPath(1), "calls.xml")
+	if _, asked := v.visit(); !slices.Contains(asked, callPath(1)) {
+		t.Errorf("asked for %q", asked)
+	}
+	v = visiting(t, "8821", "SEP0C1167AA0011", ours)
+	v.f.files.Store("/CGI/LineInfo", "lines-idle.xml")
+	for _, load := range []struct {
+		firmware string
+		bears    bool
+	}{{"sip8821.11-0-5SR2-1", false}, {"sip8821.11-0-5SR3-1", true}, {"sip8821.11-0-6-1", true}, {"sip8821.11-0-4-1", false}, {"", false}, {"sip8821.11-0(5)SR3", true}} {
+		if got := FamilyOf("CP-8821").Calls(load.firmware); got != load.bears {
+			t.Errorf("CallInfo is asked of an 8821 with %q: %v", load.firmware, got)
+		}
+	}
+}
+
+// A user that a phone does not let in is not shown again for a while, and the
+// streams go on without a gap.
+func TestARefusedUserIsNotTriedAgain(t *testing.T) {
+	for name, wrong := range map[string]func(*visited){
+		"401":                func(v *visited) { v.creds = NewCredentials("pilot", "wrong") },
+		"CiscoIPPhoneError4": func(v *visited) { v.f.files.Store(pathLines, "error4.xml") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := visiting(t, "8845", "SEP0C1167AA0002", ours)
+			wrong(v)
+			facts, asked := v.visit()
+			if c := facts[sourceWeb].Calls; c == nil || c.Exact {
+				t.Errorf("calls %+v, want those of the streams", c)
+			}
+			tries := strings.Count(strings.Join(asked, " "), "/CGI/")
+			if tries != 1 {
+				t.Errorf("%d tries: %q", tries, asked)
+			}
+			if _, asked = v.visit(); slices.ContainsFunc(asked, func(p string) bool { return strings.HasPrefix(p, "/CGI/") }) {
+				t.Errorf("tried again: %q", asked)
+			}
+			if wait := time.Until(v.a.users.until); wait < 9*time.Minute {
+				t.Errorf("tried again after %v", wait)
+			}
+		})
+	}
+}
+
+// A page that a phone has not got costs one request a day.
+func TestAMissingPageIsRemembered(t *testing.T) {
+	v := visiting(t, "8865", "SEP0C1167AA0004", Credentials{})
+	v.f.files.Store(pathStream+"?1", "")
+	v.f.files.Store(pathNetwork, "")
+	v.pace.Network, v.pace.Place = 1, 1
+	v.visit()
+	if _, asked := v.visit(); len(asked) > 0 && slices.Contains(asked, pathNetwork) || slices.Contains(asked, pathStream+"?1") {
+		t.Errorf("asked again for %q", asked)
+	}
+}
+
+// A slow page that is rubbish spoils nothing.
+func TestAFailingPageSpoilsNoOther(t *testing.T) {
+	v := visiting(t, "8845", "SEP0C1167AA0002", Credentials{})
+	for _, path := range []string{pathPort + "?1", pathEthernet, pathLog + "?0"} {
+		v.f.files.Store(path, "../SOURCES")
+	}
+	v.a.news = true
+	facts, _ := v.visit()
+	if facts[sourceWeb].Calls == nil || facts[sourceNetwork].Registration == nil || facts[sourceDevice].Identity == nil {
+		t.Errorf("told %+v", facts)
+	}
+}
+
+// The log is read when the registration has changed, and not again soon.
+func TestTheLogIsReadOnATransition(t *testing.T) {
+	v := visiting(t, "8845", "SEP0C1167AA0002", Credentials{})
+	v.pace.Network = 1
+	v.visit()
+	v.f.files.Store(pathNetwork, "../8865/network.xml") // another phone's page: nobody active
+	v.p.Name = "any"
+	facts, asked := v.visit()
+	if !slices.Contains(asked, pathLog+"?0") || facts[sourceLog].Log == nil || len(facts[sourceLog].Log.Lines) != presence.MaxLogLines {
+		t.Errorf("asked for %q, told %+v", asked, facts[sourceLog].Log)
+	}
+	v.f.files.Store(pathNetwork, "network.xml")
+	if _, asked = v.visit(); slices.Contains(asked, pathLog+"?0") {
+		t.Errorf("read again at once: %q", asked)
+	}
+}
+
+// states are what a phone of each family may be at, and the pages that differ.
+var states = []struct {
+	name, lines, status string
+	set                 func(*fakePhone)
+}{
+	{"idle", "lines-idle.xml", "status-idle.xml", nil},
+	{"ringing", "lines-ringing.xml", "status-ringing.xml", nil},
+	{"dialling", "lines-dialling.xml", "", nil},
+	{"talking", "lines-connected.xml", "status-connected.xml", func(f *fakePhone) { f.talking.Store(true) }},
+	{"held", "lines-held.xml", "status-held.xml", nil},
+	{"registered nowhere", "lines-idle.xml", "status-unregistered.xml", func(f *fakePhone) { f.files.Store(pathNetwork, "../8865/network.xml") }},
+	{"on SRST", "lines-idle.xml", "", func(f *fakePhone) { f.files.Store(pathNetwork, "../8845/network.xml") }},
+}
+
+func isFlat(folder string) bool { return exists(folder, "status-idle.xml") }
+
+func exists(folder, file string) bool {
+	_, err := os.Stat("testdata/" + folder + "/" + file)
+	return err == nil
+}
+
+// swap has the keys of an 8845 stand in where a family's own are not in testdata.
+func (f *fakePhone) swap(lines, status string) {
+	for _, path := range javaLines {
+		f.files.Store(path, "../8845/"+lines)
+	}
+	if exists(f.folder, status) {
+		f.files.Store(pathStatus, status)
+	}
+}
+
+// The golden table: family × state → what is told, with and without a user.
+func TestFamilyTable(t *testing.T) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-14s %-20s %-22s %-40s %s\n", "model", "state", "family", "told without a user", "told with one")
+	for _, folder := range []string{"7940-french", "7945", "7962", "6941", "7841", "8821", "8845", "8865", "9971", "8851-3pcc", "spa504g", "ata191"} {
+		for _, st := range states {
+			if st.status != "" && isFlat(folder) && !exists(folder, st.status) || isFlat(folder) && st.status == "" {
+				continue // no page of that family in that state is at hand
+			}
+			var cells []string
+			family, model := "", ""
+			for _, creds := range []Credentials{{}, ours} {
+				v := visiting(t, folder, "any", creds)
+				if v.f.files.Store(pathNetwork, "../7841/network.xml"); st.set != nil {
+					st.set(v.f)
+				}
+				v.f.swap(st.lines, st.status)
+				facts, _ := v.visit()
+				cells = append(cells, cell(facts))
+				family, model = v.a.family.Name, v.a.device.Model
+			}
+			fmt.Fprintf(&b, "%-14s %-20s %-22s %-40s %s\n", model, st.name, clip(family, 20), cells[0], cells[1])
+		}
+	}
+	const file = "testdata/families.txt"
+	if *update {
+		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), b.String()); diff != "" {
+		t.Errorf("-want +got (-update writes it anew):\n%s", diff)
+	}
+}
+
+// cell is what was told, in short.
+func cell(facts map[string]presence.Facts) string {
+	var parts []string
+	all := facts[sourceWeb]
+	if c := all.Calls; c == nil {
+		parts = append(parts, "calls: not told")
+	} else {
+		word := "no audio"
+		if c.Exact {
+			word = "idle"
+		}
+		for _, l := range c.Lines {
+			switch {
+			case l.Elsewhere || l.State == presence.LineIdle:
+				continue
+			case l.Held:
+				word = "on hold"
+			case !c.Exact:
+				word = "audio"
+			default:
+				word = string(l.State)
+				if l.Outgoing {
+					word += " out"
+				}
+			}
+			break
+		}
+		parts = append(parts, word)
+	}
+	reg := all.Registration
+	if r := facts[sourceNetwork].Registration; r != nil {
+		reg = r
+	}
+	switch {
+	case reg == nil:
+		parts = append(parts, "registration: not told")
+	case reg.Survivable:
+		parts = append(parts, "SRST")
+	case reg.Registered:
+		parts = append(parts, "registered")
+	default:
+		parts = append(parts, "registered nowhere")
+	}
+	if facts[sourcePlace].Neighbour != nil {
+		parts = append(parts, "port")
+	}
+	for _, s := range streamsOf(all) {
+		if s.Active && s.MOSLQK > 0 {
+			parts = append(parts, "MOS")
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func streamsOf(f presence.Facts) []presence.Stream {
+	if f.Streams == nil {
+		return nil
+	}
+	return f.Streams.List
+}
+
+// What a phone costs in a minute, by family, at two intervals: the table of the README.
+func TestCostOfAPhone(t *testing.T) {
+	for _, every := range []time.Duration{5 * time.Second, time.Minute} {
+		for _, folder := range []string{"7962", "8845", "8851-3pcc"} {
+			for _, creds := range []Credentials{{}, ours} {
+				for _, talking := range []bool{false, true} {
+					v := visiting(t, folder, "any", creds)
+					if v.f.talking.Store(talking); talking {
+						v.f.swap("lines-connected.xml", "status-connected.xml")
+					}
+					pace := every
+					if talking {
+						pace = min(every, max(2*time.Second, every/4))
+					}
+					v.visit() // the first, which reads everything
+					v.f.bytes.Store(0)
+					requests := 0
+					for at := time.Duration(0); at < time.Minute; at += pace {
+						v.a.networkAt = v.a.networkAt.Add(-pace)
+						v.a.deviceAt = v.a.deviceAt.Add(-pace)
+						_, asked := v.visit()
+						requests += len(asked)
+					}
+					user, call := "no user", "idle"
+					if creds.User != "" {
+						user = "user"
+					}
+					if talking {
+						call = "talking"
+					}
+					t.Logf("every %-4v %-10s %-8s %-8s %3d requests, %4.1f kB a minute", every, folder, user, call, requests, float64(v.f.bytes.Load())/1000)
+					if requests > 200 {
+						t.Errorf("%d requests a minute", requests)
+					}
+				}
+			}
+		}
+	}
+}
+
+// No secret is in what is printed of a configuration.
+func TestThePasswordIsNotPrinted(t *testing.T) {
+	c := Config{Credentials: ours}
+	b, _ := json.Marshal(c.Credentials)
+	for _, s := range []string{fmt.Sprint(c.Credentials), fmt.Sprintf("%+v", c.Credentials), fmt.Sprintf("%#v", c.Credentials), string(b)} {
+		if strings.Contains(s, "flight") {
+			t.Error(s)
+		}
+	}
+}

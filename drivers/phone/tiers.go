@@ -1,0 +1,263 @@
+package phone
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"pilotlight/agent/presence"
+)
+
+// calls reads what goes on: the keys where the phone shows them to us, which
+// tell ringing, hold and each line; else the streams, which tell audio.
+func (w *sweep) calls(ctx context.Context) error {
+	at := time.Now()
+	f := presence.Facts{Reach: &presence.Reach{Outcome: presence.Answered, Via: "web"}}
+	keys, err := w.keys(ctx)
+	if err != nil {
+		return err
+	}
+	if keys != nil {
+		f.Calls, f.Messages = keys.Calls(), keys.Messages()
+		if numbers := keys.Numbers(); len(numbers) > 0 {
+			f.Identity = &presence.Identity{Lines: numbers}
+		}
+	}
+	was := w.a.streams
+	w.a.streams = 0
+	if f.Calls == nil || busy(f.Calls) {
+		streams, err := w.streams(ctx, was)
+		if err != nil {
+			return err
+		}
+		var heard *presence.Calls
+		f.Streams, heard = audio(streams, w.a.device.Number)
+		if f.Calls == nil {
+			f.Calls = heard
+		}
+	} else {
+		f.Streams = &presence.Streams{}
+	}
+	if f.Calls != nil && busy(f.Calls) {
+		w.a.streams = max(w.a.streams, 1)
+	}
+	w.tell(sourceWeb, at, 0, f)
+	return nil
+}
+
+// busy reports whether anything goes on here.
+func busy(c *presence.Calls) bool {
+	for _, l := range c.Lines {
+		if l.State != presence.LineIdle && l.State != presence.LineUnknown && !l.Elsewhere {
+			return true
+		}
+	}
+	return false
+}
+
+// keys reads LineInfo; nil where the phone has none for us.
+func (w *sweep) keys(ctx context.Context) (*LineInfo, error) {
+	for _, path := range w.a.family.Lines {
+		var info LineInfo
+		missing, err := w.personal(ctx, path, func(body []byte, contentType string) (err error) {
+			info, err = ParseLineInfo(body, contentType)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		if !missing {
+			return &info, w.clarify(ctx, &info)
+		}
+	}
+	return nil, nil
+}
+
+// clarify asks for the calls of a line whose icon is no word that is known here:
+// it may be no call at all. Only one page a sweep, and none on firmware that it crashes.
+func (w *sweep) clarify(ctx context.Context, info *LineInfo) error {
+	if !w.a.family.Calls(w.a.device.Firmware) {
+		return nil
+	}
+	nth := 0
+	for i, k := range info.Keys {
+		if !k.IsLine {
+			continue
+		}
+		if nth++; k.Icon == "" || knownIcon(k.Icon) || nth > 9 {
+			continue
+		}
+		_, err := w.personal(ctx, callPath(nth), func(body []byte, contentType string) error {
+			calls, err := ParseCallInfo(body, contentType)
+			if err == nil && calls.Number == k.Number {
+				info.Keys[i].Line = calls.strongest(k.Number)
+			}
+			return err
+		})
+		return err
+	}
+	return nil
+}
+
+// streams reads StreamingStatisticsX: 2 and 3 while the one before is active, or
+// was active itself at the last poll.
+func (w *sweep) streams(ctx context.Context, was int) ([]StreamInfo, error) {
+	var all []StreamInfo
+	for n := 1; n <= w.a.family.Streams; n++ {
+		path := streamPath(n)
+		if !w.has(path) {
+			break
+		}
+		page, err := w.page(ctx, path)
+		if isMissing(err) {
+			w.lacks(path)
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		s, err := page.Stream()
+		if err != nil {
+			return nil, garbled(path, "sends %s", err)
+		}
+		all = append(all, s)
+		if s.Active {
+			w.a.streams = n
+		} else if n >= was {
+			break
+		}
+	}
+	return all, nil
+}
+
+// audio is what the stream pages say: nothing where the phone has none, or words
+// them in a way that is not known here; a call on the primary line while any
+// stream is active.
+func audio(all []StreamInfo, primary string) (*presence.Streams, *presence.Calls) {
+	if len(all) == 0 {
+		return nil, nil
+	}
+	told, active := true, false
+	streams := &presence.Streams{}
+	for _, s := range all {
+		streams.List = append(streams.List, s.Stream)
+		told, active = told && s.Told, active || s.Active
+	}
+	switch {
+	case active:
+		return streams, &presence.Calls{Lines: []presence.Line{{Number: primary, State: presence.LineConfirmed}}}
+	case told:
+		return streams, &presence.Calls{}
+	}
+	return streams, nil
+}
+
+// seldom reads the pages that change seldom. One that fails is left for its next
+// turn, and spoils nothing; one that ends the connection ends the sweep.
+func (w *sweep) seldom(ctx context.Context, now time.Time) error {
+	tiers := []struct {
+		due  bool
+		last *time.Time
+		read func(context.Context, time.Time) error
+	}{
+		{due(w.a.placeAt, w.pace.Place, now) && w.a.family.Ports, &w.a.placeAt, w.place},
+		{due(w.a.screenAt, w.pace.Place, now) && w.a.family.Mode && w.a.streams == 0, &w.a.screenAt, w.screen},
+		{w.a.news && w.a.family.Log && due(w.a.logAt, w.pace.Log, now), &w.a.logAt, w.log},
+	}
+	for _, t := range tiers {
+		if !t.due {
+			continue
+		}
+		*t.last = now
+		if err := t.read(ctx, now); err != nil {
+			if f, ok := errors.AsType[*Fault](err); ok && f.Reach == presence.Garbled {
+				continue
+			}
+			return ctx.Err() // silent in the middle: the next visit will tell
+		}
+	}
+	return nil
+}
+
+// place reads the phone's own ports, and whom they name as their neighbour.
+func (w *sweep) place(ctx context.Context, at time.Time) error {
+	f := presence.Facts{Ethernet: &presence.Ethernet{}}
+	for n, name := range []string{"network", "pc"} {
+		path := pathPort + "?" + string(rune('1'+n))
+		page, err := w.optional(ctx, path)
+		if err != nil {
+			return err
+		}
+		if p, err := page.Ports(name); err == nil {
+			f.Ethernet.Ports = append(f.Ethernet.Ports, p.Port)
+			if n == 0 {
+				f.Neighbour = p.Neighbour
+			}
+		}
+	}
+	page, err := w.optional(ctx, pathEthernet)
+	if err != nil {
+		return err
+	}
+	if p, err := page.Ethernet(); err == nil {
+		f.Ethernet.Ports = append(f.Ethernet.Ports, p)
+	}
+	if len(f.Ethernet.Ports) > 0 || f.Neighbour != nil {
+		w.tell(sourcePlace, at, w.pace.Place, f)
+	}
+	return nil
+}
+
+// optional is a page, or an empty one where the phone has it not.
+func (w *sweep) optional(ctx context.Context, path string) (Page, error) {
+	if !w.has(path) {
+		return Page{}, nil
+	}
+	page, err := w.page(ctx, path)
+	if f, ok := errors.AsType[*Fault](err); ok && (f.Missing || f.Reach == presence.Garbled) {
+		w.lacks(path)
+		return Page{}, nil
+	}
+	return page, err
+}
+
+// screen reads what stands on the display while nobody uses it: in a call it
+// would name the far side.
+func (w *sweep) screen(ctx context.Context, at time.Time) error {
+	missing, err := w.personal(ctx, pathMode, func(body []byte, contentType string) error {
+		m, err := ParseModeInfo(body, contentType)
+		if err == nil {
+			w.tell(sourceScreen, at, w.pace.Place, presence.Facts{Screen: &presence.Screen{Title: m.Title, Prompt: m.Prompt, Notify: m.Notify}})
+		}
+		return err
+	})
+	if missing {
+		return nil
+	}
+	return err
+}
+
+// log reads the status messages after something happened, and never else.
+func (w *sweep) log(ctx context.Context, at time.Time) error {
+	w.a.news = false
+	path := pathLog + "?0"
+	if !w.has(path) || w.a.adapter {
+		return nil
+	}
+	a, err := w.get(ctx, path)
+	if isMissing(err) {
+		w.lacks(path)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	log, err := ParseDeviceLog(a.Body, a.ContentType)
+	if err != nil {
+		return garbled(path, "sends %s", err)
+	}
+	if len(log.Lines) > 0 {
+		w.tell(sourceLog, at, w.pace.Place, presence.Facts{Log: &log})
+	}
+	return nil
+}
