@@ -137,7 +137,7 @@ func TestAPhoneTellsAllThatIsKnown(t *testing.T) {
 			key = true
 		}
 	}
-	want := "name state since diagnosis freshness as_of model address mac serial firmware description lines registration port power streams capabilities owner message_waiting voice_messages because"
+	want := "name state since cause diagnosis freshness as_of model address mac serial firmware description lines registration port power streams capabilities owner message_waiting voice_messages neighbour ethernet log screen because evidence"
 	if got := strings.Join(keys, " "); got != want {
 		t.Errorf("fields of a phone\n got %s\nwant %s", got, want)
 	}
@@ -407,6 +407,9 @@ func TestMetricsNameAllOfTheContract(t *testing.T) {
 	}
 	for _, line := range []string{
 		`pilotlight_phones{state="in-use"} 1`, `pilotlight_phones{state="idle"} 2`, `pilotlight_phones{state="unpowered"} 0`,
+		`pilotlight_phone_causes{cause="unpowered"} 0`, `pilotlight_phone_causes{cause="no-link"} 0`, `pilotlight_phone_causes{cause="no-address"} 0`,
+		`pilotlight_phone_causes{cause="no-answer"} 0`, `pilotlight_phone_causes{cause="unregistered"} 0`, `pilotlight_phone_causes{cause="srst"} 0`,
+		`pilotlight_phone_causes{cause="web-disabled"} 0`, `pilotlight_phone_causes{cause="unknown"} 0`, `pilotlight_phone_causes{cause="fine"} 3`,
 		`pilotlight_presentities{availability="out-of-office",freshness="last-known"} 0`,
 		`pilotlight_polls_total{driver="phone-web",outcome="ok"} 7`, `pilotlight_polls_total{driver="phone-web",outcome="timeout"} 0`,
 		`pilotlight_polls_total{driver="phone-web",outcome="garbled"} 1`,

@@ -383,7 +383,7 @@ func populate(h *fakeHeart, n int) {
 		number := fmt.Sprint(1001 + i)
 		seen := now.Add(-time.Duration(1+i%7) * time.Second)
 		d := presence.Device{
-			Name: name, State: state, Since: now.Add(-time.Duration(20+i*i*13) * time.Second), Freshness: presence.Live, AsOf: seen,
+			Name: name, State: state, Cause: presence.Fine, Since: now.Add(-time.Duration(20+i*i*13) * time.Second), Freshness: presence.Live, AsOf: seen,
 			Identity: presence.Identity{
 				Model: models[i%len(models)], Serial: fmt.Sprintf("FCH2%06d", i), Firmware: "sip88xx.14-2-1-0001-28", MAC: name[3:],
 				Address: netip.AddrFrom4([4]byte{10, 1, 1, byte(20 + i)}), Lines: []string{number}, Description: who,
@@ -439,13 +439,16 @@ func colour(d *presence.Device, doc *presence.Document, seen time.Time) {
 		line.State, line.Held, doc.Availability = presence.LineConfirmed, true, presence.OnThePhone
 		evidence("dialog/pbx", "line "+line.Number+" on hold")
 	case presence.Unpowered:
+		d.Cause = presence.NoPower
 		d.Diagnosis, doc.Availability = "sw1 "+d.Port.Name+" delivers no power; the port is searching", presence.Offline
 		d.Power, d.Port.LinkUp, d.Registration = &presence.Power{State: presence.PowerSearching, Known: true}, false, nil
 		evidence("lan/sw1", "port "+d.Port.Name+" no power, no link")
 	case presence.Unreachable:
+		d.Cause = presence.NoAnswer
 		d.Diagnosis, doc.Availability = "linked at sw1 "+d.Port.Name+" and powered, but it does not answer (3 polls)", presence.Offline
 		evidence("phone/web", "no answer from 10.1.1.29: i/o timeout")
 	case presence.Unregistered:
+		d.Cause = presence.NoRegistrar
 		d.Diagnosis, doc.Availability = "reachable, and registered nowhere", presence.Offline
 		d.Registration = &presence.Registration{}
 		evidence("phone/web", "registered nowhere")

@@ -1,6 +1,7 @@
 package panel
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"time"
@@ -37,6 +38,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 var (
 	descBuild         = desc("build_info", "What runs; always 1.", "version", "commit", "goversion")
 	descPhones        = desc("phones", "Phones by state.", "state")
+	descCauses        = desc("phone_causes", "Phones by cause: why they are dark, or that they are fine.", "cause")
 	descPresentities  = desc("presentities", "Presentities by availability and freshness.", "availability", "freshness")
 	descPolls         = desc("polls_total", "Polls by driver and outcome.", "driver", "outcome")
 	descPollTime      = desc("poll_duration_seconds", "How long polls took.", "driver")
@@ -109,11 +111,16 @@ func b2f(b bool) float64 {
 func (m *meter) presence(out chan<- prometheus.Metric) {
 	snap := m.p.keeper.snap.Load()
 	phones := map[presence.DeviceState]int{}
+	causes := map[presence.Cause]int{}
 	for _, it := range snap.phones {
 		phones[it.device.State]++
+		causes[cmp.Or(it.device.Cause, presence.CauseNotKnown)]++
 	}
 	for _, state := range presence.DeviceStates {
 		gauge(out, descPhones, float64(phones[state]), string(state))
+	}
+	for _, cause := range presence.Causes {
+		gauge(out, descCauses, float64(causes[cause]), string(cause))
 	}
 	type kind struct {
 		presence.Availability

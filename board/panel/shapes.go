@@ -80,7 +80,8 @@ type Phone struct {
 	Name           string             `json:"name"`
 	State          string             `json:"state" enum:"idle,ringing,in-use,on-hold,unregistered,unreachable,unpowered,unknown"`
 	Since          Stamp              `json:"since" doc:"when it came to be in this state"`
-	Diagnosis      string             `json:"diagnosis" doc:"one sentence on why it is dark, else empty"`
+	Cause          string             `json:"cause" enum:"unpowered,no-link,no-address,no-answer,unregistered,srst,web-disabled,unknown,fine" doc:"the diagnosis in one word"`
+	Diagnosis      string             `json:"diagnosis" doc:"and in one sentence; empty where there is nothing to explain"`
 	Freshness      string             `json:"freshness" enum:"live,last-known,unknown"`
 	AsOf           Stamp              `json:"as_of" doc:"when what decides the state was last seen"`
 	Model          string             `json:"model"`
@@ -98,7 +99,12 @@ type Phone struct {
 	Owner          string             `json:"owner" doc:"the presentity that owns it, if known"`
 	MessageWaiting *bool              `json:"message_waiting" doc:"null: not told"`
 	VoiceMessages  int                `json:"voice_messages"`
-	Because        []string           `json:"because"`
+	Neighbour      *PhoneNeighbour    `json:"neighbour" doc:"the switch port it hears CDP or LLDP from; null: not told"`
+	Ethernet       []PhoneEthernet    `json:"ethernet"`
+	Log            []string           `json:"log" doc:"the end of its own log, from when its state last changed; the newest last"`
+	Screen         *PhoneScreen       `json:"screen" doc:"null: not told"`
+	Because        []string           `json:"because" doc:"the evidence, strongest first, with its source and age"`
+	Evidence       []Evidence         `json:"evidence" doc:"the same in the same order, in parts"`
 	Gone           bool               `json:"gone,omitempty" doc:"in an event: nobody knows it any more"`
 }
 
@@ -141,7 +147,43 @@ type PhoneStream struct {
 	Received uint64  `json:"received"`
 	Lost     uint64  `json:"lost"`
 	JitterMS float64 `json:"jitter_ms"`
-	MOS      float64 `json:"mos" doc:"MOS LQK as the phone reports it, 0: not told"`
+	MOS      float64 `json:"mos" doc:"MOS LQK of the last seconds as the phone reports it, 0: not told"`
+
+	AvgMOS      float64 `json:"avg_mos" doc:"of the stream so far, 0: not told"`
+	MinMOS      float64 `json:"min_mos" doc:"of the stream so far, 0: not told"`
+	MaxJitterMS float64 `json:"max_jitter_ms" doc:"0: not told"`
+	Concealed   float64 `json:"concealed" doc:"the share of the stream that was made up for what was lost, 0 to 1"`
+}
+
+// PhoneNeighbour is what a phone hears from the switch it hangs on.
+type PhoneNeighbour struct {
+	Switch  string `json:"switch"`
+	Port    string `json:"port"`
+	Address string `json:"address"`
+}
+
+// PhoneEthernet is what a phone counts on one of its own ports.
+type PhoneEthernet struct {
+	Name     string `json:"name" doc:"network or pc"`
+	Speed    string `json:"speed" doc:"as the phone words it"`
+	Sent     uint64 `json:"sent" doc:"frames since the phone started"`
+	Received uint64 `json:"received" doc:"frames since the phone started"`
+	Errors   uint64 `json:"errors"`
+}
+
+// PhoneScreen is what a phone shows.
+type PhoneScreen struct {
+	Title  string `json:"title"`
+	Prompt string `json:"prompt"`
+	Notify string `json:"notify"`
+}
+
+// Evidence is what one source says of a phone.
+type Evidence struct {
+	Source string `json:"source"`
+	Says   string `json:"says"`
+	Seen   Stamp  `json:"seen" doc:"null: it does not age"`
+	Live   bool   `json:"live"`
 }
 
 // Uplink is how one uplink is.
@@ -217,39 +259,6 @@ func (s shaper) document(d *presence.Document) Document {
 }
 
 func lineState(l presence.Line) string { return string(cmp.Or(l.State, presence.LineIdle)) }
-
-func (s shaper) phone(d *presence.Device) Phone {
-	id := d.Identity
-	out := Phone{
-		Name: d.Name, State: cmp.Or(string(d.State), string(presence.StateUnknown)), Gone: ledger.GoneDevice(*d), Since: s.stamp(d.Since), Diagnosis: d.Diagnosis,
-		Freshness: string(d.Freshness), AsOf: s.stamp(d.AsOf),
-		Model: id.Model, Address: text(id.Address), MAC: id.MAC, Serial: id.Serial, Firmware: id.Firmware, Description: id.Description,
-		Lines: make([]PhoneLine, len(d.Lines)), Streams: make([]PhoneStream, len(d.Streams)),
-		Capabilities: abilities(d.Abilities), Owner: string(d.Owner), Because: s.because(d.Because),
-	}
-	for i, l := range d.Lines {
-		out.Lines[i] = PhoneLine{l.Number, lineState(l), l.Held, l.Elsewhere}
-	}
-	for i, st := range d.Streams {
-		out.Streams[i] = PhoneStream{st.Active, st.Codec, peer(st.Remote), st.Sent, st.Received, st.Lost, st.JitterMS, st.MOSLQK}
-	}
-	if r := d.Registration; r != nil {
-		out.Registration = &PhoneRegistration{r.Registered, r.Server, r.Survivable}
-	}
-	if p := d.Port; p != nil {
-		out.Port = &PhonePort{p.Switch, p.Name, p.VLAN, link(p), p.Speed}
-	}
-	if p := d.Power; p != nil {
-		out.Power = &PhonePower{State: string(p.State)}
-		if p.Known {
-			out.Power.Watts = &p.Watts
-		}
-	}
-	if m := d.Messages; m != nil {
-		out.MessageWaiting, out.VoiceMessages = &m.Waiting, m.New
-	}
-	return out
-}
 
 func link(p *presence.Port) string {
 	switch {

@@ -15,13 +15,13 @@ import (
 // What the API tells, as far as the asking verbs show it.
 type (
 	phoneJSON struct {
-		Name, State, Diagnosis, Freshness, Model, Address, Owner string
-		AsOf                                                     time.Time `json:"as_of"`
-		Since                                                    time.Time
-		Lines                                                    []struct{ Number, State string }
-		Port                                                     *struct{ Switch, Name string }
-		Power                                                    *struct{ Watts *float64 }
-		Gone                                                     bool
+		Name, State, Cause, Diagnosis, Freshness, Model, Address, Owner string
+		AsOf                                                            time.Time `json:"as_of"`
+		Since                                                           time.Time
+		Lines                                                           []struct{ Number, State string }
+		Port                                                            *struct{ Switch, Name string }
+		Power                                                           *struct{ Watts *float64 }
+		Gone                                                            bool
 	}
 	documentJSON struct {
 		Presentity, Name, Availability, Note, Freshness string
@@ -44,7 +44,7 @@ func (c *phonesCmd) Run(ctx context.Context, con *console) error {
 	if done, err := c.ask(ctx, con, "/api/v1/phones", &phones); done {
 		return err
 	}
-	t := newTable(con.out, "NAME", "STATE", "SINCE", "LINE", "OWNER", "MODEL", "ADDRESS", "PORT", "DIAGNOSIS")
+	t := newTable(con.out, "NAME", "STATE", "SINCE", "LINE", "OWNER", "MODEL", "ADDRESS", "PORT", "CAUSE", "DIAGNOSIS")
 	for _, p := range phones {
 		var lines []string
 		for _, l := range p.Lines {
@@ -58,7 +58,7 @@ func (c *phonesCmd) Run(ctx context.Context, con *console) error {
 		if p.Freshness == "last-known" {
 			state += " (last known " + ago(p.AsOf) + " ago)"
 		}
-		t.row(p.Name, t.lamp(state), ago(p.Since), strings.Join(lines, ","), userOf(p.Owner), p.Model, p.Address, port, p.Diagnosis)
+		t.row(p.Name, t.lamp(state), ago(p.Since), strings.Join(lines, ","), userOf(p.Owner), p.Model, p.Address, port, p.Cause, p.Diagnosis)
 	}
 	return t.flush()
 }
