@@ -28,6 +28,8 @@ type Status struct {
 	Viewers    int            `json:"viewers" doc:"event streams that are open"`
 	Accounts   bool           `json:"accounts" doc:"whether anybody could sign in"`
 	LastChange string         `json:"last_change" doc:"the newest event's id"`
+
+	Certificate *StatusCertificate `json:"certificate" doc:"what the panel shows over TLS; null: it speaks plain HTTP"`
 }
 
 // StatusBranch says where the agent is.
@@ -35,6 +37,12 @@ type StatusBranch struct {
 	ID     string `json:"id"`
 	Name   string `json:"name"`
 	Domain string `json:"domain"`
+}
+
+// StatusCertificate is what a visitor can hold the browser's word against.
+type StatusCertificate struct {
+	SHA256 string `json:"sha256"`
+	Until  Stamp  `json:"until"`
 }
 
 // StatusClock says whether wall time may be believed.
@@ -109,6 +117,7 @@ func (p *Panel) getStatus(context.Context, *struct{}) (*one[Status], error) {
 		},
 		Drivers: p.drivers(s), Polls: []StatusPolls{}, Phones: map[string]int{}, People: map[string]int{},
 		Uplinks: p.uplinks(), Viewers: len(p.viewers), Accounts: p.deps.Book.HasAccounts(), LastChange: p.eventID(snap.rev),
+		Certificate: p.certificate.Load(),
 	}
 	for _, q := range p.deps.Pollers {
 		st := q.Stats()

@@ -41,10 +41,11 @@ type Panel struct {
 	backups chan struct{}
 	started time.Time
 
-	ready     chan struct{}
-	readyOnce sync.Once
-	address   atomic.Pointer[string]
-	up        atomic.Bool
+	ready       chan struct{}
+	readyOnce   sync.Once
+	address     atomic.Pointer[string]
+	certificate atomic.Pointer[StatusCertificate]
+	up          atomic.Bool
 }
 
 // New checks the configuration and makes a panel at rest.

@@ -147,6 +147,10 @@ func (c *statusCmd) Run(ctx context.Context, con *console) error {
 			Trusted bool
 			Why     string
 		}
+		Certificate *struct {
+			SHA256 string
+			Until  time.Time
+		}
 	}
 	if done, err := c.ask(ctx, con, "/api/v1/status", &status); done {
 		return err
@@ -162,6 +166,9 @@ func (c *statusCmd) Run(ctx context.Context, con *console) error {
 	}
 	for _, u := range status.Uplinks {
 		fmt.Fprintf(con.out, "uplink %s: %s since %s, %d pending\n", u.Name, u.Mode, ago(u.Since), u.Pending)
+	}
+	if c := status.Certificate; c != nil {
+		fmt.Fprintf(con.out, "panel certificate: SHA-256 %s, until %s\n", c.SHA256, c.Until.Format(time.DateOnly))
 	}
 	if status.Store.Error != "" {
 		fmt.Fprintf(con.out, "the disk does not write: %s\n", status.Store.Error)
