@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -40,7 +41,8 @@ func (c *demoCmd) Run(ctx context.Context, con *console) error {
 	}
 	defer journal.Close()
 
-	b, err := branch.Start(ctx, branch.Options{Phones: c.Phones, Seed: c.Seed, Domain: "example.com", Log: log.With("driver", "bench")})
+	b, err := branch.Start(ctx, branch.Options{Phones: c.Phones, Seed: c.Seed, Domain: "example.com", Log: log.With("driver", "bench"),
+		PhoneUser: "pilot", PhonePassword: rand.Text()})
 	if err != nil {
 		return fmt.Errorf("the simulated branch: %w", err)
 	}
@@ -63,6 +65,9 @@ func (c *demoCmd) agent(b *branch.Branch, dir string, log *slog.Logger) (*agentP
 	file := filepath.Join(dir, "pilotlight.yaml")
 	text := b.Config(filepath.Join(dir, "data"), c.Listen)
 	if err := os.WriteFile(file, text, 0o600); err != nil {
+		return nil, err
+	}
+	if err := b.WritePassword(dir); err != nil {
 		return nil, err
 	}
 	cfg := defaultConfig()

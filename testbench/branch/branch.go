@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -38,6 +39,10 @@ type Options struct {
 	Community string  // "public"
 	SNMPRec   string  // a recording that the first switch answers from, in place of the invented table
 	Log       *slog.Logger
+
+	// PhoneUser and PhonePassword are the user that the phones are associated with;
+	// empty: none, and the pages of keys are for nobody.
+	PhoneUser, PhonePassword string
 
 	// OnEvent is told of everything that happens to a phone, when it happens.
 	// It must be quick and must not call the branch.
@@ -86,6 +91,8 @@ type Branch struct {
 	wg     sync.WaitGroup // our goroutines
 	conns  sync.WaitGroup // connections of the web server
 	once   sync.Once
+
+	authDown bool // guarded by mu: the Authentication URL cannot be reached
 
 	mu    sync.Mutex // the world: what phones do, and who subscribes to it
 	calls uint64
@@ -256,7 +263,9 @@ func (b *Branch) Load(name string) (Load, error) {
 	if err != nil {
 		return Load{}, err
 	}
-	return Load{Requests: uint64(p.requests.Load()), Peak: p.peak.Load()}, nil
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return Load{Requests: uint64(p.requests.Load()), Peak: p.peak.Load(), ByPath: maps.Clone(p.asked), Crashed: p.crashed}, nil
 }
 
 func (b *Branch) phone(name string) (*phone, error) {

@@ -204,8 +204,8 @@ func TestConfigNamesEverythingAnAgentNeeds(t *testing.T) {
 func TestAnUnknownPageIs404AndOnlyGetIsAllowed(t *testing.T) {
 	b := start(t, Options{Phones: 8})
 	g := newPages(t)
-	p := byModel(t, b, "CP-8841")
-	for _, path := range []string{"/", "/CGI/Java/LineInfo", "/StreamingStatisticsX?9", "/StreamingStatisticsX", "/status.xml"} {
+	p := byModel(t, b, "CP-7962G") // which has no page that asks for a user
+	for _, path := range []string{"/", "/CGI/Nothing", "/StreamingStatisticsX?9", "/PortInformationX?3", "/StreamingStatisticsX", "/status.xml"} {
 		if _, err := g.get(p, path); err == nil || !strings.HasPrefix(err.Error(), "404") {
 			t.Errorf("%s: %v, want 404", path, err)
 		}

@@ -288,9 +288,17 @@ const (
 
 func (s *accessSwitch) cdp(r *rows, at port, p *phone) {
 	s.cdpRow(r, []uint32{at.ifIndex(), uint32(p.joined + 1)}, cdpNeighbor{
-		address: p.addr, version: p.load, id: p.Name, port: "Port 1", platform: p.platform,
+		address: p.announced(), version: p.loaded(), id: p.Name, port: "Port 1", platform: p.platform,
 		capabilities: cdpPhone, milliwatts: p.asksMW, heard: p.heard,
 	})
+}
+
+// announced is the address in the phone's CDP messages: zeros where it has no lease.
+func (p *phone) announced() netip.Addr {
+	if p.state.NoAddress {
+		return netip.IPv4Unspecified()
+	}
+	return p.addr
 }
 
 // uplink is the port to the branch's router, whose CDP is no phone's.

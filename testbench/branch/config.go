@@ -3,7 +3,17 @@ package branch
 import (
 	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
 )
+
+// PasswordFile is where beside an agent's configuration the phones' password is kept.
+const PasswordFile = "phones.pw"
+
+// WritePassword writes the phones' password into the folder of the configuration.
+func (b *Branch) WritePassword(dir string) error {
+	return os.WriteFile(filepath.Join(dir, PasswordFile), []byte(b.opts.PhonePassword+"\n"), 0o600)
+}
 
 // Config writes the configuration of an agent that stands beside this branch:
 // it polls every two seconds, keeps its data in a folder, shows its panel at
@@ -23,7 +33,11 @@ func (b *Branch) Config(dataDir, panelListen string) []byte {
 			fmt.Fprintf(&y, "  - {user: %s, name: %q, phones: [%s], line: %q}\n", p.User, p.DisplayName, p.Name, p.Number)
 		}
 	}
-	fmt.Fprintf(&y, "phone_defaults: {web_port: %d, web_scheme: http, sip_port: %d}\n", b.block.web, b.block.sip)
+	user := ""
+	if b.opts.PhoneUser != "" { // the password's file is the caller's to write
+		user = fmt.Sprintf(", user: %q, password_file: %q", b.opts.PhoneUser, PasswordFile)
+	}
+	fmt.Fprintf(&y, "phone_defaults: {web_port: %d, web_scheme: http, sip_port: %d%s}\n", b.block.web, b.block.sip, user)
 	fmt.Fprintf(&y, "phones:\n")
 	for _, p := range b.phones {
 		fmt.Fprintf(&y, "  - {name: %s, address: %s, sip_port: %d, web_port: %d}\n", p.Name, p.Address, p.SIPPort, p.WebPort)

@@ -62,6 +62,11 @@ func commands() map[string]command {
 		"page":       {1, "page PHONE", one((*Branch).Page)},
 		"web-off":    {1, "web-off PHONE", one(func(b *Branch, name string) error { return b.WebDisabled(name, true) })},
 		"web-on":     {1, "web-on PHONE", one(func(b *Branch, name string) error { return b.WebDisabled(name, false) })},
+		"no-address": {1, "no-address PHONE: it loses its lease; plug mends that", one((*Branch).NoAddress)},
+		"firmware": {2, "firmware PHONE LOAD", func(c *Console, args []string) (string, error) {
+			return "", c.b.Firmware(args[0], args[1])
+		}},
+		"auth":       {1, "auth on|off: the phones' Authentication URL", sw(func(b *Branch, on bool) error { b.CutAuthentication(!on); return nil })},
 		"srst":       {-1, "srst [PHONE...]", many((*Branch).ToSRST)},
 		"unregister": {-1, "unregister [PHONE...]", many((*Branch).Unregister)},
 		"register":   {-1, "register [PHONE...]", many((*Branch).Register)},

@@ -48,10 +48,12 @@ func (b *Branch) Unplug(name string) error {
 // seconds; the switch hears its CDP after two.
 func (b *Branch) Plug(name string) error {
 	return b.change(name, "plug", func(p *phone, now time.Time) error {
-		if !p.state.Unplugged {
+		if !p.state.Unplugged && !p.state.NoAddress {
 			return fmt.Errorf("plug: %s is plugged in", p.Name)
 		}
-		p.state.Unplugged, p.state.Booting = false, true
+		p.state.Unplugged, p.state.NoAddress, p.state.Booting = false, false, true
+		p.notes = nil
+		p.note(now, "Booting")
 		p.joined++
 		p.at.since = now
 		p.at.sw.stale()
@@ -119,7 +121,9 @@ func (b *Branch) register(r Registration, names []string) error {
 	}
 	for _, name := range names {
 		err := b.change(name, "register "+string(r), func(p *phone, now time.Time) error {
+			was := p.state.Registration
 			p.state.Registration = r
+			p.noteRegistration(now, was)
 			if r == Nowhere && p.call != nil {
 				return b.hangup(p, now)
 			}
@@ -130,6 +134,57 @@ func (b *Branch) register(r Registration, names []string) error {
 		}
 	}
 	return nil
+}
+
+// noteRegistration is what the phone's log says of where it went.
+func (p *phone) noteRegistration(at time.Time, was Registration) {
+	if was == WithCallServer && p.state.Registration != was {
+		p.note(at, "TCP timeout "+primaryServer)
+	}
+	switch p.state.Registration {
+	case WithCallServer:
+		p.note(at, "Registered "+primaryServer)
+	case WithSRST:
+		p.note(at, "Failback "+srstRouter)
+	case Nowhere:
+		p.note(at, "Unregistered")
+	}
+}
+
+// NoAddress takes a phone's lease away: it has link and power, and the switch
+// hears CDP without an address from it. Plug it in again to mend that.
+func (b *Branch) NoAddress(name string) error {
+	return b.change(name, "no address", func(p *phone, now time.Time) error {
+		if p.state.quietNow() {
+			return fmt.Errorf("no-address: %s is %s", p.Name, p.state.Word())
+		}
+		if c := p.call; c != nil {
+			if err := b.hangup(p, now); err != nil {
+				return err
+			}
+		}
+		p.state.NoAddress = true
+		p.at.sw.stale()
+		return nil
+	})
+}
+
+// Firmware has a phone run another load, which it does after a restart.
+func (b *Branch) Firmware(name, load string) error {
+	return b.change(name, "firmware", func(p *phone, now time.Time) error {
+		p.other = load
+		p.note(now, "Upgraded to "+load)
+		p.at.sw.stale()
+		return nil
+	})
+}
+
+// CutAuthentication makes the phones' Authentication URL unreachable, as in a WAN
+// outage: no phone lets any user in then.
+func (b *Branch) CutAuthentication(cut bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.authDown = cut
 }
 
 // Page plays a page on a phone for ten seconds: a stream without a call.

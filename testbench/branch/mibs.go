@@ -62,7 +62,7 @@ func (s *accessSwitch) lldp(r *rows, at port, p *phone) {
 	r.add(oidLLDPRemote, 7, snmpd.Octets(p.mac+":P1"), x...)
 	r.add(oidLLDPRemote, 8, snmpd.Octets("SW PORT"), x...)
 	r.add(oidLLDPRemote, 9, snmpd.Octets(p.Name), x...)
-	r.add(oidLLDPRemote, 10, snmpd.Octets(p.platform+",V1, "+p.load), x...)
+	r.add(oidLLDPRemote, 10, snmpd.Octets(p.platform+",V1, "+p.loaded()), x...)
 	r.add(oidLLDPRemote, 11, snmpd.Octets(bridgeAndTelephone), x...)
 	r.add(oidLLDPRemote, 12, snmpd.Octets(bridgeAndTelephone), x...)
 	where := append(append([]uint32{}, x...), 1, 4) // ipV4, four octets, and the octets
@@ -79,7 +79,7 @@ func (s *accessSwitch) lldp(r *rows, at port, p *phone) {
 	r.add(oidMEDPolicy, 2, snmpd.Int(voiceVLAN), voice...)
 	r.add(oidMEDPolicy, 3, snmpd.Int(5), voice...)
 	r.add(oidMEDPolicy, 4, snmpd.Int(46), voice...)
-	for i, v := range []string{"1", strings.TrimSuffix(p.appLoad, ".sbn"), p.load, p.serial(), "Cisco Systems, Inc.", p.product, ""} {
+	for i, v := range []string{"1", strings.TrimSuffix(p.appLoad, ".sbn"), p.loaded(), p.serial(), "Cisco Systems, Inc.", p.product, ""} {
 		r.add(oidMEDInventory, uint32(i+1), snmpd.Octets(v), x...)
 	}
 }

@@ -17,12 +17,12 @@ type document struct {
 
 // newDocument begins a page as the model writes it.
 func newDocument(m *model, root string) *document {
-	d := &document{root: root, latin1: m.french}
-	d.Grow(3 << 10)
 	charset := "utf-8"
-	if d.latin1 {
-		charset = "iso-8859-1"
+	if m.locale != nil {
+		charset = m.locale.charset
 	}
+	d := &document{root: root, latin1: charset == "iso-8859-1"}
+	d.Grow(3 << 10)
 	fmt.Fprintf(d, "<?xml version=\"1.0\" encoding=\"%s\"?>\r\n<%s>\r\n", charset, root)
 	return d
 }
@@ -94,7 +94,7 @@ func (b *Branch) devicePage(p *phone, now time.Time) []byte {
 	d.add("phoneDN", p.Number)
 	d.add("appLoadID", p.appLoad)
 	d.add("bootLoadID", "")
-	d.add("versionID", p.load)
+	d.add("versionID", p.loaded())
 	d.empty("addonModule1", "addonModule2")
 	d.add("hardwareRevision", "V01")
 	d.add("serialNumber", p.serial())
@@ -126,12 +126,13 @@ const (
 // The SRST router comes last, with its designation.
 func (p *phone) callManagers() [3]string {
 	list := [3]string{primaryServer, standbyServer, srstRouter + " SRST"}
+	active, standby := p.words()
 	switch p.state.Registration {
 	case WithCallServer:
-		list[0] += "  Active"
-		list[1] += "  Standby"
+		list[0] += "  " + active
+		list[1] += "  " + standby
 	case WithSRST:
-		list[2] += "  Active"
+		list[2] += "  " + active
 	}
 	return list
 }
@@ -167,11 +168,11 @@ func (b *Branch) networkPage(p *phone) []byte {
 	d.add("SWPortCfg", "Auto Negotiate")
 	d.add("PCPortCfg", "Auto Negotiate")
 	d.add("PCVLAN", fmt.Sprint(dataVLAN))
-	locale := "English_United_States"
-	if p.french {
-		locale = "Français_France"
+	user := "English_United_States"
+	if p.locale != nil {
+		user = p.locale.name
 	}
-	d.add("UserLocale", locale)
+	d.add("UserLocale", user)
 	d.add("NetworkLocale", "United_States")
 	d.add("UserLocaleVersion", "14.0.1.1000-1")
 	d.add("NetworkLocaleVersion", "14.0.1.1000-1")
@@ -205,37 +206,3 @@ func (p *phone) generation(d *document) {
 	d.add("SecurityMode", "Non Secure")
 	d.add("WebAccess", "ReadOnly")
 }
-
-// statusPage is status.xml of the multiplatform firmware: a flat profile in
-// which the group tells elements of one name apart.
-func (b *Branch) statusPage(p *phone, now time.Time) []byte {
-	var d bytes.Buffer
-	add := func(group, name, value string) {
-		fmt.Fprintf(&d, "<%s group=\"Info/%s\">", name, group)
-		xml.EscapeText(&d, []byte(value))
-		fmt.Fprintf(&d, "</%s>\r\n", name)
-	}
-	d.WriteString("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<flat-profile>\r\n")
-	add("System_Information", "DHCP", "Enabled")
-	add("System_Information", "Current_IP", p.Address)
-	add("System_Information", "Host_Name", p.Name)
-	add("Product_Information", "Product_Name", p.product)
-	add("Product_Information", "Serial_Number", p.serial())
-	add("Product_Information", "Software_Version", p.load)
-	add("Product_Information", "MAC_Address", p.mac)
-	add("Phone_Status", "Current_Time", now.UTC().Format("1/2/2006 15:04:05"))
-	registered := "Registered"
-	if p.state.Registration == Nowhere {
-		registered = "Failed"
-	}
-	add("Ext_1_Status", "Registration_State", registered)
-	add("Ext_1_Status", "Message_Waiting", p.yes(p.messages > 0))
-	sent, received := p.sound.counts(now, b.opts.Speed)
-	add("Line_1_Call_1_Status", "Call_State", mppCallState[p.state.Doing])
-	add("Line_1_Call_1_Status", "Packets_Sent", fmt.Sprint(sent))
-	add("Line_1_Call_1_Status", "Packets_Recv", fmt.Sprint(received))
-	d.WriteString("</flat-profile>\r\n")
-	return d.Bytes()
-}
-
-var mppCallState = map[Doing]string{Idle: "Idle", Dialing: "Dialing", Ringing: "Ringing", InUse: "Connected", OnHold: "Hold"}

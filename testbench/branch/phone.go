@@ -42,6 +42,7 @@ type State struct {
 	Booting      bool         `json:"booting,omitempty"`      // plugged in again, and not answering yet
 	Frozen       bool         `json:"frozen,omitempty"`       // accepts connections, never answers
 	WebDisabled  bool         `json:"web_disabled,omitempty"` // its web port refuses
+	NoAddress    bool         `json:"no_address,omitempty"`   // linked and powered, and without a lease
 	Paged        bool         `json:"paged,omitempty"`        // plays a page: audio without a call
 	Registration Registration `json:"registration"`
 }
@@ -53,7 +54,7 @@ func (s State) Word() string {
 	switch {
 	case s.Unplugged:
 		return "unpowered"
-	case s.Booting, s.Frozen:
+	case s.Booting, s.Frozen, s.NoAddress:
 		return "unreachable"
 	case s.Registration == Nowhere:
 		return "unregistered"
@@ -61,6 +62,26 @@ func (s State) Word() string {
 		return "in-use"
 	}
 	return string(s.Doing)
+}
+
+// Cause is why a board should say so: unpowered, no-address, no-answer,
+// unregistered, srst, web-disabled or fine.
+func (s State) Cause() string {
+	switch {
+	case s.Unplugged:
+		return "unpowered"
+	case s.NoAddress:
+		return "no-address"
+	case s.Booting, s.Frozen:
+		return "no-answer"
+	case s.WebDisabled:
+		return "web-disabled"
+	case s.Registration == Nowhere:
+		return "unregistered"
+	case s.Registration == WithSRST:
+		return "srst"
+	}
+	return "fine"
 }
 
 // Phone is what an inventory knows of a phone. It does not change.
@@ -81,6 +102,8 @@ type Phone struct {
 type Load struct {
 	Requests uint64 // HTTP requests
 	Peak     int64  // the most that were open at one time
+	ByPath   map[string]int
+	Crashed  int // how often it was asked for what its firmware does not bear
 }
 
 // phone is one simulated phone. Fields below mu's line belong to Branch.mu.
@@ -101,6 +124,10 @@ type phone struct {
 
 	// guarded by Branch.mu
 	state    State
+	notes    []string       // its log
+	other    string         // firmware that differs from its model's
+	asked    map[string]int // requests by path
+	crashed  int
 	call     *call
 	messages int
 	sound    stream        // audio of the call
@@ -115,7 +142,7 @@ type phone struct {
 type counter = atomic.Int64
 
 // quietNow: nothing gets through to it, not even a reset.
-func (s State) quietNow() bool { return s.Unplugged || s.Booting }
+func (s State) quietNow() bool { return s.Unplugged || s.Booting || s.NoAddress }
 
 // ready: it can take part in a call.
 func (p *phone) ready() bool {

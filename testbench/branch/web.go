@@ -1,13 +1,16 @@
 package branch
 
 import (
+	"cmp"
 	"context"
 	"io"
 	stdlog "log"
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -75,8 +78,16 @@ func (b *Branch) hush(ctx context.Context, p *phone) {
 
 // page answers with a page of the phone's family, or 404.
 func (b *Branch) page(w http.ResponseWriter, r *http.Request, p *phone) {
-	body := b.body(p, r.URL.Path, r.URL.RawQuery)
+	b.count(p, r.URL)
 	h := w.Header()
+	if strings.HasPrefix(r.URL.Path, "/CGI/") && p.numbers && !b.admits(r) {
+		h.Set("WWW-Authenticate", `Basic realm="user"`)
+		h.Set("Content-Type", "text/xml")
+		w.WriteHeader(http.StatusUnauthorized)
+		io.WriteString(w, "<CiscoIPPhoneError Number=\"4\"/>")
+		return
+	}
+	body := b.body(p, r.URL.Path, r.URL.RawQuery)
 	if p.server != "" {
 		h.Set("Server", p.server)
 	}
@@ -119,11 +130,64 @@ func (b *Branch) body(p *phone, path, query string) []byte {
 		return b.devicePage(p, now)
 	case "/NetworkConfigurationX":
 		return b.networkPage(p)
+	case "/PortInformationX":
+		if n, err := strconv.Atoi(query); err == nil && n >= 1 && n <= 2 {
+			return b.portPage(p, n, now)
+		}
+	case "/EthernetInformationX":
+		return b.ethernetPage(p, now)
+	case "/DeviceLogX":
+		if query == "0" {
+			return b.logPage(p)
+		}
 	case "/StreamingStatisticsX":
 		n, err := strconv.Atoi(query)
 		if err == nil && n >= 1 && n <= p.streams {
 			return b.streamPage(p, n, now)
 		}
 	}
+	if p.numbers {
+		return b.personal(p, path)
+	}
 	return nil
+}
+
+// personal are the pages for the user whom the phone is associated with.
+func (b *Branch) personal(p *phone, path string) []byte {
+	switch strings.TrimPrefix(path, cmp.Or(p.lineInfo, "/CGI/Java")) {
+	case "/LineInfo":
+		return b.linesPage(p)
+	case "/CallInfo1":
+		return b.callsPage(p)
+	case "/ModeInfo":
+		return b.modePage(p)
+	}
+	return nil
+}
+
+// admits asks the Authentication URL about a user, as the phones do.
+func (b *Branch) admits(r *http.Request) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	user, password, ok := r.BasicAuth()
+	return ok && !b.authDown && b.opts.PhoneUser != "" && user == b.opts.PhoneUser && password == b.opts.PhonePassword
+}
+
+// maxPaths bounds what is counted of a phone, whatever a client invents.
+const maxPaths = 64
+
+// count notes a request. CallInfo overflows the stack of an 8821 before 11.0(5)SR3
+// (CSCvs78272): here that is counted, so that a test can see that nobody asks.
+func (b *Branch) count(p *phone, u *url.URL) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if p.asked == nil {
+		p.asked = map[string]int{}
+	}
+	if path := u.RequestURI(); len(p.asked) < maxPaths || p.asked[path] > 0 {
+		p.asked[path]++
+	}
+	if p.product == "CP-8821" && strings.Contains(u.Path, "CallInfo") {
+		p.crashed++
+	}
 }

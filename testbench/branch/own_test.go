@@ -1,0 +1,112 @@
+package branch
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// as fetches a page for a user, and gives its status and body.
+func as(t *testing.T, g pages, p Phone, path, user, password string) (int, string) {
+	t.Helper()
+	r, err := http.NewRequest(http.MethodGet, fmt.Sprintf("http://%s:%d%s", p.Address, p.WebPort, path), nil)
+	must(t, err)
+	if user != "" {
+		r.SetBasicAuth(user, password)
+	}
+	resp, err := g.client.Do(r)
+	must(t, err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	must(t, err)
+	return resp.StatusCode, string(body)
+}
+
+func TestTheKeysAreForTheUserOfThePhone(t *testing.T) {
+	b := start(t, Options{Phones: len(models), PhoneUser: "pilot", PhonePassword: "flight"})
+	g := newPages(t)
+	p, q := byModel(t, b, "CP-8841"), b.Phones()[1]
+	must(t, b.Call(p.Name, q.Name))
+	for _, tc := range []struct {
+		name, path, user, password string
+		status                     int
+		says                       []string
+	}{
+		{"nobody", "/CGI/Java/LineInfo", "", "", 401, []string{`CiscoIPPhoneError Number="4"`}},
+		{"a wrong password", "/CGI/Java/LineInfo", "pilot", "x", 401, []string{"Error"}},
+		{"its user", "/CGI/Java/LineInfo", "pilot", "flight", 200, []string{"<lineDirNum>" + p.Number + "<", "RINGOUT", "<LineType>21<", "RINGIN"}},
+		{"the calls", "/CGI/Java/CallInfo1", "pilot", "flight", 200, []string{"OUTBOUND", q.Number}},
+		{"the screen", "/CGI/Java/ModeInfo", "pilot", "flight", 200, []string{"CiscoIPPhoneModeInfo"}},
+	} {
+		status, body := as(t, g, p, tc.path, tc.user, tc.password)
+		if status != tc.status {
+			t.Errorf("%s: %d %s", tc.name, status, body)
+		}
+		for _, s := range tc.says {
+			if !strings.Contains(body, s) {
+				t.Errorf("%s: no %s in %s", tc.name, s, body)
+			}
+		}
+	}
+	if status, _ := as(t, g, byModel(t, b, "CP-7962G"), "/CGI/Java/LineInfo", "pilot", "flight"); status != 404 {
+		t.Errorf("a 7962 has no keys to show: %d", status)
+	}
+	b.CutAuthentication(true)
+	if status, _ := as(t, g, p, "/CGI/Java/LineInfo", "pilot", "flight"); status != 401 {
+		t.Errorf("with the Authentication URL gone: %d", status)
+	}
+}
+
+func TestAPhoneKnowsWhereItHangsAndWhatHappened(t *testing.T) {
+	b := start(t, Options{Phones: len(models)})
+	g := newPages(t)
+	for _, model := range []string{"CP-8845", "CP-7940G"} {
+		p := byModel(t, b, model)
+		sim := b.byName[p.Name]
+		port := g.must(t, p, "/PortInformationX?1")
+		want := []string{b.Switch().Name, sim.at.long()}
+		got := []string{port["CDPNeighborDeviceId"], port["CDPNeighborPort"]}
+		if model == "CP-7940G" {
+			got = []string{port["deviceId"], port["port"]}
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%s: %q, want %q", model, got, want)
+		}
+	}
+	p := byModel(t, b, "CP-8845")
+	must(t, b.ToSRST(p.Name))
+	status, body := as(t, g, p, "/DeviceLogX?0", "", "")
+	if status != 200 || !strings.Contains(body, "TCP timeout "+primaryServer) || !strings.Contains(body, "Failback "+srstRouter) {
+		t.Errorf("%d %s", status, body)
+	}
+	must(t, b.Firmware(p.Name, "sip8845_65.11-0-1-11"))
+	if d := g.must(t, p, "/DeviceInformationX"); d["versionID"] != "sip8845_65.11-0-1-11" {
+		t.Errorf("%v", d)
+	}
+}
+
+func TestAPhoneWithoutALeaseIsSilentAndLinked(t *testing.T) {
+	b := start(t, Options{Phones: 2})
+	p := b.Phones()[0]
+	must(t, b.NoAddress(p.Name))
+	s := b.Truth()[p.Name]
+	if s.Word() != "unreachable" || s.Cause() != "no-address" {
+		t.Errorf("%+v", s)
+	}
+	if a := b.byName[p.Name].announced(); !a.IsUnspecified() {
+		t.Errorf("it announces %s", a)
+	}
+	must(t, b.Plug(p.Name))
+	eventually(t, "it is back", func() bool { return b.Truth()[p.Name].Word() == "idle" })
+}
+
+func TestAnOld8821IsCrashedByCallInfo(t *testing.T) {
+	b := start(t, Options{Phones: len(models), PhoneUser: "pilot", PhonePassword: "flight"})
+	p := byModel(t, b, "CP-8821")
+	as(t, newPages(t), p, "/CGI/CallInfo1", "pilot", "flight")
+	if l, err := b.Load(p.Name); err != nil || l.Crashed != 1 || l.ByPath["/CGI/CallInfo1"] != 1 {
+		t.Errorf("%+v, %v", l, err)
+	}
+}
