@@ -51,17 +51,22 @@ const Settling = 5 * time.Second
 
 // settle decides where the device's own exact word (LineInfo, which is polled)
 // contradicts a call server's (dialog events). The later one knows better; an
-// event, though, holds against a poll for as long as things may be settling.
+// event, though, holds against a poll for as long as things may be settling. Where
+// the two agree the event speaks for both, or each poll after it would be news.
 func settle(live []saying) []saying {
 	out := make([]saying, 0, len(live))
 	for _, s := range live {
 		switch {
 		case !s.exact:
 		case s.whole:
+			said := len(s.lines)
 			s.lines = slices.DeleteFunc(slices.Clone(s.lines), func(l Line) bool {
-				return slices.ContainsFunc(live, func(e saying) bool { return e.tells(l.Number) && !s.overrules(e) })
+				return slices.ContainsFunc(live, func(e saying) bool { return e.tells(l.Number) && !s.corrects(e) })
 			})
-		case slices.ContainsFunc(live, func(p saying) bool { return p.exact && p.whole && p.overrules(s) }):
+			if said > 0 && len(s.lines) == 0 {
+				continue
+			}
+		case slices.ContainsFunc(live, func(p saying) bool { return p.exact && p.whole && p.corrects(s) }):
 			continue
 		}
 		out = append(out, s)
@@ -74,7 +79,20 @@ func (s saying) tells(number string) bool {
 	return s.exact && !s.whole && len(s.lines) > 0 && s.lines[0].Number == number
 }
 
-func (s saying) overrules(event saying) bool { return s.seen.After(event.seen.Add(Settling)) }
+// corrects reports whether a device's own word s is the contrary of an event, and
+// so much later that it knows better.
+func (s saying) corrects(event saying) bool {
+	if len(event.lines) == 0 || !s.seen.After(event.seen.Add(Settling)) {
+		return false
+	}
+	mine := Idle // a line that it does not name
+	for _, l := range s.lines {
+		if l.Number == event.lines[0].Number {
+			mine = deviceState(l)
+		}
+	}
+	return mine != deviceState(event.lines[0])
+}
 
 // newestPerLine keeps, of words that nobody vouches for any more, the last one
 // on each line: said is newest first.
