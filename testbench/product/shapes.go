@@ -7,10 +7,10 @@ import (
 
 // Phone is what the API tells of a phone, as far as tests look.
 type Phone struct {
-	Name, State, Diagnosis, Freshness, Model, Address, MAC, Owner string
-	AsOf                                                          time.Time `json:"as_of"`
-	Lines                                                         []struct{ Number, State string }
-	Port                                                          *struct {
+	Name, State, Cause, Diagnosis, Freshness, Model, Address, MAC, Owner string
+	AsOf                                                                 time.Time `json:"as_of"`
+	Lines                                                                []struct{ Number, State string }
+	Port                                                                 *struct {
 		Switch, Name string
 		VLAN         int
 	}
