@@ -26,9 +26,13 @@ func TestTheBenchGivesItsFigures(t *testing.T) {
 	onDisk := writesReachADisk(t)
 	for name, f := range figuresIn(t, lines) {
 		switch {
-		case name == "changes not seen":
+		case name == "changes not seen", name == "changes not painted":
 			if f.Value != 0 {
 				t.Errorf("%v changes never came to the panel", f.Value)
+			}
+		case name == "requests open at one phone, at most":
+			if f.Value != 1 {
+				t.Errorf("%v requests at a time were open at one phone", f.Value)
 			}
 		case !onDisk && strings.HasPrefix(name, "written"):
 		case f.Value <= 0:
@@ -55,6 +59,7 @@ func figuresIn(t *testing.T, file string) map[string]figure {
 		"size of the binary", "resident memory in the end (RSS)", "CPU of the agent at 0.83 changes/s",
 		"change to panel event, p50", "change to panel event, p99", "changes not seen",
 		"written: changes and polls", "restart to ready", "start to populated panel",
+		"requests to all phones", "requests open at one phone, at most",
 	} {
 		if _, there := all[want]; !there {
 			t.Errorf("no figure %q", want)

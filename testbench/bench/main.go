@@ -41,6 +41,7 @@ func run(ctx context.Context, args []string) error {
 	short := flags.Bool("short", false, "the least that shows that the bench works; no figure to quote")
 	full := flags.Bool("full", false, "the whole eight hours, and longer windows")
 	fast := flags.Bool("fast", false, "poll every 5 s in place of the defaults")
+	board := flags.Bool("board", false, "only the browser and the fast sweeps")
 	lines := flags.String("json", "", "write the figures as JSON lines to this `file`")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -55,7 +56,7 @@ func run(ctx context.Context, args []string) error {
 	if *fast {
 		plan.Polls = polls{"5s", "5s", "5s"}
 	}
-	plan.Agent, plan.Branch = *agent, *branch
+	plan.Agent, plan.Branch, plan.Board = *agent, *branch, *board
 
 	report, err := plan.run(ctx)
 	if err != nil {

@@ -20,6 +20,10 @@ type plan struct {
 	Changes float64       // a second while latency is measured
 	Latency time.Duration
 
+	Board   bool // measure what follows, and nothing else
+	Painted int  // phones on the board of a browser
+	Swept   int  // phones that are polled every 5 s
+
 	Wear wear
 	Demo int // phones
 }
@@ -35,6 +39,7 @@ var defaultPolls = polls{SIP: "30s", Web: "60s", SNMP: "60s"}
 var usual = plan{
 	Polls: defaultPolls, Sizes: []int{500, 1000}, Viewers: 50,
 	Settle: 30 * time.Second, Window: time.Minute, Changes: 20, Latency: 40 * time.Second,
+	Painted: 200, Swept: 100,
 	Wear: wear{Phones: 500, Speed: 60, Length: 100 * time.Second, Learn: 5 * time.Minute, Dials: []time.Duration{time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second}},
 	Demo: 24,
 }
@@ -49,6 +54,7 @@ var whole = func() plan {
 var shortest = plan{
 	Polls: polls{"5s", "5s", "5s"}, Sizes: []int{40}, Viewers: 5,
 	Settle: time.Second, Window: 4 * time.Second, Changes: 10, Latency: 6 * time.Second,
+	Painted: 40, Swept: 40,
 	Wear: wear{Phones: 120, Speed: 60, Length: 5 * time.Second, Learn: time.Second, Dials: []time.Duration{10 * time.Second}},
 	Demo: 6,
 }
@@ -63,6 +69,9 @@ func (p plan) run(ctx context.Context) (*report, error) {
 		return nil, err
 	}
 	r.add("build", "size of the binary", float64(size.Size())/1e6, "MB", 28)
+	if p.Board {
+		return r, p.board(ctx, r)
+	}
 	quiet, err := p.quietDay(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("polls alone: %w", err)
@@ -74,6 +83,9 @@ func (p plan) run(ctx context.Context) (*report, error) {
 			return nil, fmt.Errorf("%d phones: %w", phones, err)
 		}
 	}
+	if err := p.board(ctx, r); err != nil {
+		return nil, err
+	}
 	log.Printf("wear: %d phones, time %v times as fast, %v", p.Wear.Phones, p.Wear.Speed, p.Wear.Length)
 	if err := p.wearOut(ctx, r, quiet); err != nil {
 		return nil, fmt.Errorf("wear: %w", err)
@@ -84,4 +96,15 @@ func (p plan) run(ctx context.Context) (*report, error) {
 	}
 	r.finish()
 	return r, nil
+}
+
+// board is what it costs to see every phone, on both sides.
+func (p plan) board(ctx context.Context, r *report) error {
+	if err := p.pixel(ctx, r); err != nil {
+		return fmt.Errorf("in a browser: %w", err)
+	}
+	if err := p.sweeps(ctx, r); err != nil {
+		return fmt.Errorf("sweeps: %w", err)
+	}
+	return nil
 }

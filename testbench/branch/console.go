@@ -100,6 +100,13 @@ func commands() map[string]command {
 			}
 			return asJSON(truth)
 		}},
+		"load": {1, "load PHONE: what polling has cost it", func(c *Console, args []string) (string, error) {
+			load, err := c.b.Load(args[0])
+			if err != nil {
+				return "", err
+			}
+			return asJSON(load)
+		}},
 		"phones": {0, "phones: the inventory", func(c *Console, _ []string) (string, error) {
 			return asJSON(c.b.Phones())
 		}},

@@ -152,7 +152,9 @@ func faultOf(is branch.State, said product.Phone, owner product.Document) string
 		return ""
 	case said.State == "idle" && said.Freshness == "live":
 		return "false available: the phone is told idle"
-	case word != "ringing" && owner.Availability == "available" && owner.Freshness == "live":
+	case is.Doing == branch.Ringing && said.State == "ringing": // not busy yet, even if the phone hangs: its owner is free to be called
+		return ""
+	case owner.Availability == "available" && owner.Freshness == "live":
 		return "false available: its owner is told available"
 	}
 	return ""
