@@ -106,14 +106,16 @@ func (l *Ledger) turned(now time.Time, d *device, to presence.Device) {
 	l.put(now, store.Since, sinceDevice+d.name, d.since)
 }
 
+// why is what turned a device: what made it dark, or else who says so. That it runs
+// on the survivable router, say, is a diagnosis and turned nothing.
 func why(d presence.Device) string {
 	switch {
-	case d.Diagnosis != "":
+	case d.State.Dark() && d.Diagnosis != "":
 		return d.Diagnosis
 	case len(d.Because) > 0:
 		return d.Because[0].Source + " " + d.Because[0].Says
 	}
-	return ""
+	return d.Diagnosis
 }
 
 // forget drops a device that nobody has told of for a long time.

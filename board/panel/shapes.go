@@ -113,6 +113,7 @@ type PhoneLine struct {
 	Number    string `json:"number"`
 	State     string `json:"state" enum:"idle,trying,proceeding,early,confirmed,unknown"`
 	Held      bool   `json:"held"`
+	Outgoing  bool   `json:"outgoing" doc:"this side called"`
 	Elsewhere bool   `json:"elsewhere" doc:"a shared line that is used on another phone"`
 }
 

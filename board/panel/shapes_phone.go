@@ -19,7 +19,7 @@ func (s shaper) phone(d *presence.Device) Phone {
 		Ethernet: []PhoneEthernet{}, Log: []string{},
 	}
 	for i, l := range d.Lines {
-		out.Lines[i] = PhoneLine{l.Number, lineState(l), l.Held, l.Elsewhere}
+		out.Lines[i] = PhoneLine{l.Number, lineState(l), l.Held, l.Outgoing, l.Elsewhere}
 	}
 	for i, st := range d.Streams {
 		out.Streams[i] = PhoneStream{

@@ -74,7 +74,7 @@ func newAsset(ext string, data []byte) *asset {
 
 // add serves the page at each address that it knows how to show.
 func (w *web) add(mux *http.ServeMux) {
-	for _, pattern := range []string{"GET /{$}", "GET /people", "GET /phones/{name}"} {
+	for _, pattern := range []string{"GET /{$}", "GET /people", "GET /wall", "GET /phones/{name}"} {
 		mux.HandleFunc(pattern, w.page.serve)
 	}
 	for name, a := range w.assets {

@@ -6,6 +6,8 @@ import { follow, start, store } from "./store.js";
 import * as board from "./board.js";
 import * as people from "./people.js";
 import * as phone from "./phone.js";
+import * as wall from "./wall.js";
+import { isDark } from "./matters.js";
 import { account, signIn } from "./dialogs.js";
 
 const main = document.getElementById("main");
@@ -39,11 +41,16 @@ function route(focus) {
     page = "people";
     heading = "People";
     show = people.view(main, url);
+  } else if (location.pathname === "/wall") {
+    page = "wall";
+    heading = "Wallboard";
+    show = wall.view(main);
   } else {
     show = board.view(main, url);
   }
+  document.body.dataset.page = page;
   document.title = `${heading} · ${title}`;
-  search.hidden = page === "phone";
+  search.hidden = page === "phone" || page === "wall";
   search.value = url.get("q");
   for (const a of document.querySelectorAll("nav a")) {
     if (a.dataset.page === page) a.setAttribute("aria-current", "page");
@@ -81,11 +88,13 @@ const told = { // how an uplink is, for a person
 function renderUplinks() {
   const bar = document.getElementById("uplinks");
   const all = [...store.uplinks.values()];
-  const key = JSON.stringify(all.map((u) => [u.name, u.mode, u.pending, u.why, u.since]));
+  const srst = [...store.phones.values()].filter((p) => p.cause === "srst").length;
+  const key = JSON.stringify([srst, store.phones.size, all.map((u) => [u.name, u.mode, u.pending, u.why, u.since])]);
   if (bar.dataset.key === key) return;
   bar.dataset.key = key;
-  bar.hidden = !all.length;
-  bar.replaceChildren(...all.map((u) => {
+  bar.hidden = !all.length && !srst;
+  const survivable = srst ? [h("p", { class: "uplink", "data-mode": "srst" }, icon("busy"), h("b", {}, `On the survivable router: ${srst} of ${store.phones.size} phones`))] : [];
+  bar.replaceChildren(...survivable, ...all.map((u) => {
     const [head, ...rest] = (told[u.mode] || ((x) => [`${x.name}: ${x.mode}`]))(u);
     if (u.pending) rest.push(`${u.pending} ${u.pending > 1 ? "changes" : "change"} to hand over`);
     return h("p", { class: "uplink", "data-mode": u.mode }, icon(u.mode === "connected" ? "available" : "busy"), h("b", {}, head),
@@ -111,14 +120,32 @@ function render() {
   show();
 }
 
-// announce tells a screen reader how many are in each state, and no more often
-// than one can listen.
-let announced = "";
+// announce tells a screen reader which phones went dark or came back since the
+// last time, and nothing else: what rings and hangs up all day is no news.
+let wasDark = null;
 function announce() {
   if (store.link !== "live") return;
-  const counts = [...board.summary()].map(([s, n]) => `${n} ${(s === "last-known" ? "last known" : word(s)).toLowerCase()}`);
-  const text = `${store.phones.size} phones: ${counts.join(", ")}`;
-  if (text !== announced) document.getElementById("announce").textContent = announced = text;
+  const dark = new Map([...store.phones.values()].filter(isDark).map((p) => [p.name, `${board.titleOf(p)}: ${p.diagnosis || word(p.state)}`]));
+  const news = [];
+  if (wasDark) {
+    for (const [name, text] of dark) if (!wasDark.has(name)) news.push(text);
+    for (const name of wasDark.keys()) if (!dark.has(name) && store.phones.has(name)) news.push(`${board.titleOf(store.phones.get(name))} is back`);
+  }
+  wasDark = dark;
+  if (news.length) document.getElementById("announce").textContent = news.length > 3 ? `${news.length} phones changed: ${dark.size} are dark` : news.join(". ");
+}
+
+// theme goes from the system's to the other one, and back.
+function theme() {
+  const root = document.documentElement, dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  const is = root.dataset.theme || (dark ? "dark" : "light"), next = is === "dark" ? "light" : "dark";
+  if (next === (dark ? "dark" : "light")) {
+    delete root.dataset.theme;
+    localStorage.removeItem("theme");
+  } else {
+    root.dataset.theme = next;
+    localStorage.setItem("theme", next);
+  }
 }
 
 addEventListener("popstate", () => route(true));
@@ -134,9 +161,30 @@ addEventListener("keydown", (e) => {
     e.preventDefault();
     search.focus();
   }
+  if (e.key === "Escape" && e.target === search && search.value) {
+    search.value = "";
+    url.set("q", "");
+  }
+  if (e.key.startsWith("Arrow") && e.target.closest?.(".cards")) walk(e);
 });
+
+// walk goes from card to card: left and right by one, up and down to the nearest.
+function walk(e) {
+  const all = [...document.querySelectorAll(".cards a")], at = e.target.closest("a").getBoundingClientRect();
+  const here = all.indexOf(e.target.closest("a"));
+  const rows = { ArrowUp: (r) => r.bottom <= at.top + 1, ArrowDown: (r) => r.top >= at.bottom - 1 }[e.key];
+  let to = all[here + (e.key === "ArrowRight" ? 1 : -1)];
+  if (rows) {
+    const near = all.map((a) => [a, a.getBoundingClientRect()]).filter(([, r]) => rows(r));
+    to = near.sort(([, a], [, b]) => Math.hypot(a.left - at.left, a.top - at.top) - Math.hypot(b.left - at.left, b.top - at.top))[0]?.[0];
+  }
+  if (!to) return;
+  e.preventDefault();
+  to.focus();
+}
 search.addEventListener("input", () => url.set("q", search.value));
 document.getElementById("account").addEventListener("click", account);
+document.getElementById("theme").addEventListener("click", theme);
 
 follow(render);
 route(false);

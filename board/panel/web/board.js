@@ -2,6 +2,7 @@
 
 import { age, condition, h, icon, keep, lamp, states, word } from "./words.js";
 import { store } from "./store.js";
+import { causeWord, isDark, matters, mattersKey } from "./matters.js";
 
 const order = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
 
@@ -24,9 +25,35 @@ function card(phone) {
       h("span", { class: "state" },
         h("span", { class: "word" }, condition(phone.state, phone.freshness)),
         stale ? age(phone.as_of, "", " ago") : age(phone.since)),
-      h("span", { class: "meta" }, [phone.model, phone.name].filter((s) => s && s !== titleOf(phone)).join(" · ")),
-      phone.diagnosis && h("span", { class: "diagnosis" }, phone.diagnosis),
-      said && h("span", { class: "said" }, said)));
+      third(phone, said)));
+}
+
+// third is the card's last line: what is the matter, else what its owner says, else
+// which phone it is. One line, so that all cards are of one height.
+function third(phone, said) {
+  const text = phone.diagnosis || said || [phone.model, phone.name].filter((s) => s && s !== titleOf(phone)).join(" · ");
+  return h("span", { class: phone.diagnosis ? "meta matter diagnosis" : said ? "meta said" : "meta", title: text }, text);
+}
+
+// Filters beside the state, each a parameter of the address.
+const choices = [
+  ["cause", "Cause", (p) => p.cause, (v) => causeWord(v)],
+  ["model", "Model", (p) => p.model, (v) => v],
+  ["switch", "Switch", (p) => p.port?.switch || "", (v) => v],
+];
+
+// selects are the filters of which there is anything to choose.
+function selects(url) {
+  const made = choices.map(([name, label, of, text]) => {
+    const values = [...new Set([...store.phones.values()].map(of).filter(Boolean))].sort(order.compare);
+    const chosen = url.get(name);
+    if (values.length < 2 && !chosen) return null;
+    if (chosen && !values.includes(chosen)) values.push(chosen);
+    const s = h("select", { "aria-label": label, onchange: () => url.set(name, s.value) }, h("option", { value: "" }, `${label}: all`),
+      values.map((v) => h("option", { value: v, selected: v === chosen }, text(v))));
+    return s;
+  }).filter(Boolean);
+  return h("div", { class: "selects" }, made);
 }
 
 function matches(phone, q) {
@@ -54,11 +81,11 @@ export function summary() {
 
 // view makes the page; show is called at each change.
 export function view(main, url) {
-  const bar = h("div", { class: "bar" });
+  const bar = h("div", { class: "bar" }), more = h("div", {}), matter = h("div", { class: "bar" });
   const list = h("ul", { class: "cards", role: "list" });
   const none = h("p", { class: "empty" });
-  main.replaceChildren(h("h1", { class: "unseen", tabindex: "-1" }, "Phones"), bar, list, none);
-  let shown = "";
+  main.replaceChildren(h("h1", { class: "unseen", tabindex: "-1" }, "Phones"), bar, matter, list, none);
+  let shown = "", offered = "", mattered = "";
   return function show() {
     const q = url.get("q").trim().toLowerCase(), chosen = url.get("state");
     const counts = summary();
@@ -67,11 +94,24 @@ export function view(main, url) {
       shown = key;
       const names = ["idle", "ringing", "in-use", "on-hold", "last-known", ...states.slice(4)];
       const next = chips(names, counts, store.phones.size, chosen, (s) => url.set("state", s), "Filter by state");
-      refocus(bar, next);
+      refocus(bar, next, more);
+    }
+    const kinds = JSON.stringify(choices.map(([name, , of]) => [url.get(name), [...new Set([...store.phones.values()].map(of))].sort()]));
+    if (kinds !== offered) {
+      offered = kinds;
+      const focused = more.contains(document.activeElement) && document.activeElement.getAttribute("aria-label");
+      more.replaceChildren(selects(url));
+      if (focused) more.querySelector(`[aria-label="${focused}"]`)?.focus();
+    }
+    const m = mattersKey();
+    if (m !== mattered) {
+      mattered = m;
+      matter.hidden = m === "[]";
+      matter.replaceChildren(matters() || "");
     }
     const items = [...store.phones.values()]
-      .filter((p) => (!chosen || groupOf(p) === chosen) && matches(p, q))
-      .sort((a, b) => order.compare(titleOf(a), titleOf(b)) || order.compare(a.name, b.name));
+      .filter((p) => (!chosen || groupOf(p) === chosen) && matches(p, q) && choices.every(([name, , of]) => !url.get(name) || of(p) === url.get(name)))
+      .sort((a, b) => isDark(b) - isDark(a) || order.compare(titleOf(a), titleOf(b)) || order.compare(a.name, b.name));
     keep(list, items, (p) => p.name, (p) => [p, ownerOf(p)], card);
     none.hidden = items.length > 0;
     none.textContent = store.phones.size ? "No phone matches." : "No phone is known yet. They are listed in the configuration, or found by discovery.";
@@ -79,8 +119,8 @@ export function view(main, url) {
 }
 
 // refocus puts a new bar of chips in place of the old one, with the focus where it was.
-export function refocus(bar, next) {
+export function refocus(bar, next, ...rest) {
   const old = [...bar.querySelectorAll("button")].indexOf(document.activeElement);
-  bar.replaceChildren(next);
+  bar.replaceChildren(next, ...rest);
   if (old >= 0) bar.querySelectorAll("button")[old]?.focus();
 }

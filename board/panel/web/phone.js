@@ -3,6 +3,7 @@
 import { age, condition, dateTime, h, icon, lamp, word } from "./words.js";
 import { call, store } from "./store.js";
 import { ownerOf, titleOf } from "./board.js";
+import { timeline } from "./timeline.js";
 
 const refreshEvery = 10_000;
 
@@ -20,7 +21,7 @@ function speed(bits) {
 function lines(p) {
   if (!p.lines.length) return section("Lines", untold("No line is known."));
   return section("Lines", h("ul", { class: "lines", role: "list" }, p.lines.map((l) => h("li", {},
-    h("b", {}, l.number || "?"), h("span", {}, (l.held ? "On hold" : word(l.state)) + (l.elsewhere ? ", on another phone" : ""))))));
+    h("b", {}, l.number || "?"), h("span", {}, (l.held ? "On hold" : l.outgoing && l.state === "early" ? "Calling" : word(l.state)) + (l.elsewhere ? ", on another phone" : ""))))));
 }
 
 function registration(p) {
@@ -31,19 +32,45 @@ function registration(p) {
 }
 
 function port(p) {
-  if (!p.port && !p.power) return section("Port and power", untold("No switch has told where it is plugged in."));
+  const own = p.neighbour && ["Its own word", [p.neighbour.switch, p.neighbour.port].filter(Boolean).join(" ")];
+  const counted = (p.ethernet || []).map((e) => [{ network: "Network port", pc: "PC port", phone: "Phone" }[e.name] || e.name,
+    [e.speed, `${e.sent} sent, ${e.received} received`, e.errors > 0 && `${e.errors} errors`].filter(Boolean).join(" · ")]);
+  if (!p.port && !p.power && !own) return section("Port and power", untold("Nobody has told where it is plugged in."));
   return section("Port and power", facts(["Switch", p.port?.switch], ["Port", p.port?.name], ["VLAN", p.port?.vlan && String(p.port.vlan)],
     ["Link", p.port && [p.port.link, p.port.link === "up" && speed(p.port.speed)].filter(Boolean).join(", ")],
-    ["Power", p.power && [p.power.state, p.power.watts !== null && `${p.power.watts.toFixed(1)} W`].filter(Boolean).join(", ")]));
+    ["Power", p.power && [p.power.state, p.power.watts !== null && `${p.power.watts.toFixed(1)} W`].filter(Boolean).join(", ")],
+    ...(own ? [own] : []), ...counted));
 }
 
+// quality is a MOS with a meter: 3.6 is what most call good enough (ITU-T G.107 Annex B), 3.1 what many complain of.
+const quality = (v) => (v ? [h("meter", { min: 1, max: 5, low: 3.1, high: 3.6, optimum: 5, value: v, "aria-hidden": "true" }), v.toFixed(1)] : "–");
+
 function streams(p) {
-  if (!p.streams.length) return null;
-  const head = ["Codec", "Far end", "Sent", "Received", "Lost", "Jitter", "MOS"];
-  return h("section", { class: "wide" }, h("h2", {}, "Audio"), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Audio streams" },
+  const all = p.streams.filter((s) => s.active || s.received > 0);
+  if (!all.length) return null;
+  const head = ["Codec", "Far end", "Received", "Lost", "Concealed", "Jitter", "MOS now", "on average", "at worst"];
+  return h("section", { class: "wide" }, h("h2", {}, all.some((s) => s.active) ? "Audio" : "Audio, when it last flowed"), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Audio streams" },
     h("table", {}, h("thead", {}, h("tr", {}, head.map((t) => h("th", { scope: "col" }, t)))),
-      h("tbody", {}, p.streams.map((s) => h("tr", {}, [s.codec || "–", s.remote || "–", s.sent, s.received, s.lost,
-        s.jitter_ms ? `${s.jitter_ms} ms` : "–", s.mos || "–"].map((v) => h("td", {}, String(v)))))))));
+      h("tbody", {}, all.map((s) => h("tr", {}, [s.codec && s.codec !== "None" ? s.codec : "–", s.remote || "–", String(s.received), share(s.lost, s.received),
+        s.concealed ? `${(100 * s.concealed).toFixed(1)} %` : "–", s.jitter_ms ? `${s.jitter_ms} ms` + (s.max_jitter_ms ? `, at most ${s.max_jitter_ms}` : "") : "–",
+        quality(s.mos), quality(s.avg_mos), quality(s.min_mos)].map((v) => h("td", {}, v))))))));
+}
+
+const share = (lost, received) => (received + lost ? `${lost} (${(100 * lost / (received + lost)).toFixed(1)} %)` : "0");
+
+function evidence(p) {
+  if (!p.evidence?.length) return p.because.length ? h("ul", { class: "because" }, p.because.map((s) => h("li", {}, s))) : untold("Nobody has told anything about it yet.");
+  return h("ul", { class: "evidence", role: "list" }, p.evidence.map((e) => h("li", { class: e.live ? "" : "old" },
+    h("span", { class: "source" }, e.source), h("span", { class: "says" }, e.says.replace(p.name + " ", ""), e.live ? "" : " (last known)"), e.seen && age(e.seen, "", " ago"))));
+}
+
+function own(p) {
+  const parts = [];
+  if (p.log?.length) parts.push(section("Its log, from its last change", h("ol", { class: "log", role: "list" }, p.log.map((l) => h("li", {}, l)))));
+  if (p.screen && (p.screen.prompt || p.screen.notify || p.screen.title)) {
+    parts.push(section("Its screen, when nobody used it", facts(["Title", p.screen.title], ["Prompt", p.screen.prompt], ["Notice", p.screen.notify])));
+  }
+  return parts;
 }
 
 function history(entries) {
@@ -71,8 +98,8 @@ function page(p, entries) {
         ["Voice messages", p.message_waiting === null ? "" : p.message_waiting ? (p.voice_messages ? `${p.voice_messages} new` : "waiting") : "none"])),
       h("div", { class: "stack" }, lines(p), registration(p)), port(p), streams(p),
       h("section", { class: "wide" }, h("h2", {}, "Because"),
-        p.because.length ? h("ul", { class: "because" }, p.because.map((s) => h("li", {}, s))) : untold("Nobody has told anything about it yet.")),
-      h("section", { class: "wide" }, h("h2", {}, "History"), history(entries))),
+        evidence(p)), own(p),
+      h("section", { class: "wide" }, h("h2", {}, "History"), entries && timeline(entries, p.state), history(entries))),
   ];
 }
 

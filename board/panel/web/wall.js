@@ -1,0 +1,90 @@
+// The wallboard: all phones on one screen that nobody scrolls, readable from
+// across the room. Few phones have words, many have a name, a thousand are dots.
+
+import { age, condition, h, keep, lamp, states, word } from "./words.js";
+import { store } from "./store.js";
+import { summary, titleOf } from "./board.js";
+import { isDark, matters, mattersKey } from "./matters.js";
+
+const order = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
+const shapes = { roomy: 3.2, compact: 3.6, dots: 1 }; // width to height of a tile
+
+function density(n) {
+  if (n <= 60) return "roomy";
+  return n <= 320 ? "compact" : "dots";
+}
+
+// columns fills the room with tiles of about that shape.
+function columns(n, width, height, shape) {
+  let best = 1, fit = 0;
+  for (let c = 1; c <= n; c++) {
+    const w = width / c, hgt = height / Math.ceil(n / c);
+    const size = Math.min(w / shape, hgt);
+    if (size > fit) [best, fit] = [c, size];
+  }
+  return [best, fit];
+}
+
+function tile(p) {
+  return h("li", { class: "tile", "data-name": p.name, "data-lamp": p.state, "data-fresh": p.freshness, "data-state": p.state, title: `${titleOf(p)}: ${condition(p.state, p.freshness)}` },
+    h("span", { class: "who" }, titleOf(p)),
+    h("span", { class: "state" }, h("span", { class: "word" }, condition(p.state, p.freshness)), " ", age(p.freshness === "live" ? p.since : p.as_of)));
+}
+
+export function view(main) {
+  const clock = h("time", { class: "clock" }), counts = h("ul", { class: "counts", role: "list" }), matter = h("div", {}), tiles = h("ul", { class: "tiles", role: "list" });
+  const head = h("div", { class: "wallhead" }, counts);
+  main.replaceChildren(h("h1", { class: "unseen", tabindex: "-1" }, "Wallboard"), head, matter, tiles);
+  document.querySelector(".corner").prepend(clock);
+  let counted = "", mattered = "", laid = "";
+  const tell = () => { clock.textContent = new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" }); };
+  const beat = setInterval(tell, 1000);
+  let still;
+  const awake = () => {
+    document.body.classList.remove("still");
+    clearTimeout(still);
+    still = setTimeout(() => document.body.classList.add("still"), 3000);
+  };
+  const layout = () => {
+    const n = Math.max(1, store.phones.size), d = density(n), box = tiles.getBoundingClientRect();
+    const key = [n, d, box.width, box.height].join();
+    if (key === laid || !box.width) return;
+    laid = key;
+    const gap = d === "roomy" ? 10 : d === "compact" ? 5 : 3;
+    const [c, fit] = columns(n, box.width, box.height, shapes[d]);
+    tiles.dataset.density = d;
+    tiles.style.setProperty("--columns", c);
+    tiles.style.setProperty("--gap", `${gap}px`);
+    tiles.style.setProperty("--size", `${Math.min(30, fit * 0.3).toFixed(1)}px`);
+  };
+  const resized = new ResizeObserver(layout);
+  resized.observe(tiles);
+  addEventListener("mousemove", awake);
+  awake();
+  tell();
+  function show() {
+    const sums = summary(), key = JSON.stringify([...sums]);
+    if (key !== counted) {
+      counted = key;
+      counts.replaceChildren(...["idle", "ringing", "in-use", "on-hold", ...states.slice(4), "last-known"].filter((s) => sums.get(s) || (s !== "last-known" && states.indexOf(s) < 4))
+        .map((s) => h("li", { class: sums.get(s) ? "" : "none" }, lamp(s === "last-known" ? "unknown" : s, s === "last-known" ? "last-known" : "live"), h("b", {}, String(sums.get(s) || 0)), s === "last-known" ? "Last known" : word(s))));
+    }
+    const m = mattersKey();
+    if (m !== mattered) {
+      mattered = m;
+      matter.replaceChildren(matters() || "");
+    }
+    const items = [...store.phones.values()].sort((a, b) => isDark(b) - isDark(a) || order.compare(titleOf(a), titleOf(b)) || order.compare(a.name, b.name));
+    keep(tiles, items, (p) => p.name, (p) => [p.state, p.freshness, p.since, titleOf(p)], tile);
+    layout();
+  }
+  show.end = () => {
+    clearInterval(beat);
+    clearTimeout(still);
+    resized.disconnect();
+    removeEventListener("mousemove", awake);
+    document.body.classList.remove("still");
+    clock.remove();
+  };
+  return show;
+}
