@@ -39,7 +39,8 @@ type pair struct {
 type phone struct{ Name, Number, User string }
 
 // newPair starts a branch of some phones and configures an agent for it, which
-// start runs. The branch is quiet: the bench says who calls whom.
+// start runs. The branch is quiet: the bench says who calls whom, and counts
+// phones that change, so that no two ring at once.
 func newPair(p plan, phones int, dial time.Duration) (_ *pair, err error) {
 	dir, remove, err := scratch()
 	if err != nil {
@@ -67,7 +68,7 @@ func newPair(p plan, phones int, dial time.Duration) (_ *pair, err error) {
 		b.answers = bufio.NewReaderSize(out, 1<<20)
 		return nil
 	}
-	b.branch, err = launch(pipes, p.Branch, "-phones", strconv.Itoa(phones), "-script=false", "-config", b.config, "-panel", panel)
+	b.branch, err = launch(pipes, p.Branch, "-phones", strconv.Itoa(phones), "-script=false", "-unshared", "-config", b.config, "-panel", panel)
 	if err != nil {
 		return nil, err
 	}

@@ -37,6 +37,7 @@ type Options struct {
 	CallRate  float64 // calls a minute that the script begins; 0: enough to be busy
 	Speed     float64 // how much faster than real time calls, boots and counters go; 0: 1
 	Community string  // "public"
+	Unshared  bool    // every phone has a number of its own, for benches that count
 	SNMPRec   string  // a recording that the first switch answers from, in place of the invented table
 	Log       *slog.Logger
 
@@ -80,7 +81,8 @@ type Branch struct {
 
 	phones   []*phone
 	byName   map[string]*phone
-	byNumber map[string]*phone
+	byHandle map[string]*phone   // by user, or by room
+	byNumber map[string][]*phone // more than one share a line
 	byAddr   map[netip.Addr]*phone
 	switches []*accessSwitch
 	lines    *callServer
@@ -96,6 +98,7 @@ type Branch struct {
 
 	mu    sync.Mutex // the world: what phones do, and who subscribes to it
 	calls uint64
+	legs  uint64
 }
 
 // Start builds a branch and opens all its listeners. ctx can call off the start;
@@ -127,13 +130,14 @@ func Start(ctx context.Context, o Options) (*Branch, error) {
 // build makes the branch without opening anything.
 func build(o Options) (*Branch, error) {
 	b := &Branch{opts: o, log: o.Log, start: time.Now(), block: drawBlock(), agenda: agenda.New(),
-		byName: map[string]*phone{}, byNumber: map[string]*phone{}, byAddr: map[netip.Addr]*phone{}}
+		byName: map[string]*phone{}, byHandle: map[string]*phone{}, byNumber: map[string][]*phone{}, byAddr: map[netip.Addr]*phone{}}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.lines, b.central = newCallServer(b), newCentral(b)
 	for i := range o.Phones {
 		p := b.newPhone(i)
 		b.phones = append(b.phones, p)
-		b.byName[p.Name], b.byNumber[p.Number], b.byAddr[p.addr] = p, p, p
+		b.byName[p.Name], b.byHandle[handle(p.Phone)], b.byAddr[p.addr] = p, p, p
+		b.byNumber[p.Number] = append(b.byNumber[p.Number], p)
 	}
 	b.web = b.newWeb()
 	return b, b.newSwitches()
@@ -148,6 +152,9 @@ func (b *Branch) newPhone(i int) *phone {
 	p.Phone = Phone{
 		Name: "SEP" + p.mac, Address: p.addr.String(), WebPort: b.block.web, SIPPort: b.block.sip,
 		Number: fmt.Sprint(1001 + i), User: user, DisplayName: name, Model: m.product,
+	}
+	if i == frontDesk && b.opts.Phones >= sharedFrom && !b.opts.Unshared {
+		p.Number, p.DisplayName = b.phones[boss].Number, "Front desk"
 	}
 	return p
 }
@@ -218,6 +225,8 @@ func (b *Branch) Close() {
 
 // Phones is the inventory, in the order of the phones' ports.
 func (b *Branch) Phones() []Phone {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	list := make([]Phone, len(b.phones))
 	for i, p := range b.phones {
 		list[i] = p.Phone
@@ -228,7 +237,7 @@ func (b *Branch) Phones() []Phone {
 // Switch is the first switch.
 func (b *Branch) Switch() SwitchInfo { return b.switches[0].SwitchInfo }
 
-// Switches is all of them: one stack for each 384 phones.
+// Switches is all of them: one stack for each 376 phones.
 func (b *Branch) Switches() []SwitchInfo {
 	var list []SwitchInfo
 	for _, s := range b.switches {
@@ -252,7 +261,9 @@ func (b *Branch) Truth() map[string]State {
 	defer b.mu.Unlock()
 	truth := make(map[string]State, len(b.phones))
 	for _, p := range b.phones {
-		truth[p.Name] = p.state
+		s := p.state
+		s.Elsewhere = b.elsewhere(p)
+		truth[p.Name] = s
 	}
 	return truth
 }
@@ -268,10 +279,14 @@ func (b *Branch) Load(name string) (Load, error) {
 	return Load{Requests: uint64(p.requests.Load()), Peak: p.peak.Load(), ByPath: maps.Clone(p.asked), Crashed: p.crashed}, nil
 }
 
+// phone finds a phone by its name, its user, the room it stands in, or its
+// number; of those that share one, the first.
 func (b *Branch) phone(name string) (*phone, error) {
-	p := b.byName[name]
-	if p == nil {
-		return nil, fmt.Errorf("branch: no phone %q", name)
+	if p := cmp.Or(b.byName[name], b.byHandle[name]); p != nil {
+		return p, nil
 	}
-	return p, nil
+	if all := b.byNumber[name]; len(all) > 0 {
+		return all[0], nil
+	}
+	return nil, fmt.Errorf("branch: no phone %q", name)
 }

@@ -32,14 +32,14 @@ type callServer struct {
 	server *sipwire.Server
 
 	subscriptions map[string]*subscription // by Call-ID and both tags
-	byLine        map[*phone]map[*subscription]struct{}
+	byLine        map[string]map[*subscription]struct{}
 	flying        map[string]*notify // by branch
 	taken         uint64             // subscriptions taken, ever
 }
 
 type subscription struct {
 	key           string
-	line          *phone
+	line          string
 	peer          sipwire.Peer
 	contact       string // the subscriber's, the target of our requests
 	local, remote string // From and To of our requests
@@ -67,7 +67,7 @@ type notify struct {
 
 func newCallServer(b *Branch) *callServer {
 	return &callServer{b: b, subscriptions: map[string]*subscription{},
-		byLine: map[*phone]map[*subscription]struct{}{}, flying: map[string]*notify{}}
+		byLine: map[string]map[*subscription]struct{}{}, flying: map[string]*notify{}}
 }
 
 func (s *callServer) listen(at netip.Addr, port int) (err error) {
@@ -153,8 +153,8 @@ func (s *callServer) subscribe(m *sipwire.Message, p sipwire.Peer) *sipwire.Mess
 // create opens a subscription, or tells why not.
 func (s *callServer) create(m *sipwire.Message) (*subscription, *sipwire.Message) {
 	u, err := sipwire.ParseURI(m.URI)
-	line := s.b.byNumber[u.User]
-	if err != nil || line == nil {
+	line := u.User
+	if err != nil || s.b.byNumber[line] == nil {
 		return nil, sipwire.Answer(m, 404, "Not Found", sipwire.Token())
 	}
 	if m.Get("Contact") == "" {
@@ -220,23 +220,24 @@ func (s *callServer) landed(sub *subscription) {
 	}
 }
 
-// changed notifies the subscribers of some lines.
-func (s *callServer) changed(lines ...*phone) {
-	for _, line := range lines {
-		for sub := range s.byLine[line] {
+// changed notifies the subscribers of some phones' lines.
+func (s *callServer) changed(phones ...*phone) {
+	for i, p := range phones {
+		if slices.ContainsFunc(phones[:i], func(q *phone) bool { return q.Number == p.Number }) {
+			continue
+		}
+		for sub := range s.byLine[p.Number] {
 			sub.dirty = true
 			s.flush(sub.key)
 		}
 	}
 }
 
-// callEnded notes for each subscriber that a dialog is over; changed tells it.
-func (s *callServer) callEnded(c *call, by *phone) {
-	for _, p := range []*phone{c.caller, c.callee} {
-		for sub := range s.byLine[p] {
-			if len(sub.ended) < maxEnded {
-				sub.ended = append(sub.ended, s.b.ended(c, p, by))
-			}
+// ended notes for each subscriber that a phone's dialog is over; changed tells it.
+func (s *callServer) ended(p, by *phone) {
+	for sub := range s.byLine[p.Number] {
+		if len(sub.ended) < maxEnded {
+			sub.ended = append(sub.ended, s.b.ended(p, by))
 		}
 	}
 }
@@ -270,8 +271,10 @@ func (s *callServer) flush(key string) {
 func (s *callServer) notification(sub *subscription, branch string) *sipwire.Message {
 	dialogs := sub.ended
 	sub.ended = nil
-	if c := sub.line.call; c != nil {
-		dialogs = append(dialogs, s.b.dialogOf(c, sub.line))
+	for _, p := range s.b.byNumber[sub.line] {
+		if p.call != nil {
+			dialogs = append(dialogs, s.b.dialogOf(p))
+		}
 	}
 	sub.cseq++
 	m := &sipwire.Message{Method: "NOTIFY", URI: sub.contact}

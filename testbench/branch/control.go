@@ -36,7 +36,7 @@ func (b *Branch) Unplug(name string) error {
 		if c != nil {
 			b.after(now, callGuard, func(due time.Time) {
 				if p.call == c {
-					b.hangup(p, due)
+					b.vanish(p, due)
 				}
 			})
 		}
@@ -124,8 +124,8 @@ func (b *Branch) register(r Registration, names []string) error {
 			was := p.state.Registration
 			p.state.Registration = r
 			p.noteRegistration(now, was)
-			if r == Nowhere && p.call != nil {
-				return b.hangup(p, now)
+			if r == Nowhere {
+				b.vanish(p, now)
 			}
 			return nil
 		})
@@ -158,11 +158,7 @@ func (b *Branch) NoAddress(name string) error {
 		if p.state.quietNow() {
 			return fmt.Errorf("no-address: %s is %s", p.Name, p.state.Word())
 		}
-		if c := p.call; c != nil {
-			if err := b.hangup(p, now); err != nil {
-				return err
-			}
-		}
+		b.vanish(p, now)
 		p.state.NoAddress = true
 		p.at.sw.stale()
 		return nil

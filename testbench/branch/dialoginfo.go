@@ -17,52 +17,54 @@ type dialog struct {
 	state, event  string // RFC 4235 §3.7.1
 	held          bool   // from this side
 	here, there   *phone
+	referredBy    *phone // who transferred the call here
 }
 
-// dialogOf is the call as a phone's line sees it.
-func (b *Branch) dialogOf(c *call, p *phone) dialog {
+// dialogOf is a phone's call as its line tells it. Phones that share a line have
+// a dialog each, and the local target is whose it is.
+func (b *Branch) dialogOf(p *phone) dialog {
+	c, l := p.call, p.leg
 	d := dialog{
-		id:        fmt.Sprintf("d%d", c.number),
-		callID:    fmt.Sprintf("%08x-%d@%s", b.opts.Seed&0xffffffff, c.number, primaryServer),
-		local:     fmt.Sprintf("c%d", c.number),
-		remote:    fmt.Sprintf("s%d", c.number),
-		initiator: p == c.caller,
+		id:        fmt.Sprintf("d%d", l.id),
+		callID:    fmt.Sprintf("%08x-%d@%s", b.opts.Seed&0xffffffff, l.callID, primaryServer),
+		local:     fmt.Sprintf("c%d", l.id),
+		remote:    fmt.Sprintf("s%d", l.id),
+		initiator: l.initiator,
 		state:     "early",
 		held:      c.heldBy == p,
-		here:      p, there: c.other(p),
+		here:      p, there: c.other(p), referredBy: l.by,
 	}
-	if !d.initiator {
-		d.id, d.local, d.remote = fmt.Sprintf("e%d", c.number), fmt.Sprintf("p%d", c.number), fmt.Sprintf("t%d", c.number)
-	}
-	if c.answered {
+	if l.up {
 		d.state = "confirmed"
 	}
 	return d
 }
 
-// ended is the last thing told of a dialog: that it is over, and why.
-func (b *Branch) ended(c *call, p, by *phone) dialog {
-	d := b.dialogOf(c, p)
+// ended is the last thing told of a phone's dialog: that it is over, and why. Who
+// transfers a call has said goodbye to it: RFC 4235 has no word of its own for that.
+func (b *Branch) ended(p, by *phone) dialog {
+	d := b.dialogOf(p)
 	d.state, d.held = "terminated", false
+	caller := p.call.caller
 	switch {
-	case !c.answered && by == c.caller:
-		d.event = "cancelled"
-	case !c.answered:
-		d.event = "rejected"
-	case by == p:
+	case p.leg.up && by == p:
 		d.event = "local-bye"
-	default:
+	case p.leg.up:
 		d.event = "remote-bye"
+	case by == caller, p != caller && by != p: // or another phone of the line took it
+		d.event = "cancelled"
+	default:
+		d.event = "rejected"
 	}
 	return d
 }
 
 // dialogInfo is a document with the full state of a line (RFC 4235 §4.1).
-func (b *Branch) dialogInfo(p *phone, version uint32, dialogs []dialog) []byte {
+func (b *Branch) dialogInfo(line string, version uint32, dialogs []dialog) []byte {
 	var x bytes.Buffer
 	fmt.Fprintf(&x, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n"+
 		"<dialog-info xmlns=\"urn:ietf:params:xml:ns:dialog-info\" version=\"%d\" state=\"full\" entity=\"%s\">\r\n",
-		version, b.uri(p))
+		version, b.uri(line))
 	for _, d := range dialogs {
 		b.writeDialog(&x, d)
 	}
@@ -81,6 +83,9 @@ func (b *Branch) writeDialog(x *bytes.Buffer, d dialog) {
 		fmt.Fprintf(x, " event=\"%s\"", d.event)
 	}
 	fmt.Fprintf(x, ">%s</state>\r\n", d.state)
+	if d.referredBy != nil {
+		fmt.Fprintf(x, "<referred-by>%s</referred-by>\r\n", b.uri(d.referredBy.Number))
+	}
 	b.writeParty(x, "local", d.here, d.held)
 	b.writeParty(x, "remote", d.there, false)
 	x.WriteString("</dialog>\r\n")
@@ -91,7 +96,7 @@ func (b *Branch) writeDialog(x *bytes.Buffer, d dialog) {
 func (b *Branch) writeParty(x *bytes.Buffer, side string, p *phone, held bool) {
 	var name bytes.Buffer
 	xml.EscapeText(&name, []byte(p.DisplayName))
-	fmt.Fprintf(x, "<%s><identity display=\"%s\">%s</identity>", side, name.String(), b.uri(p))
+	fmt.Fprintf(x, "<%s><identity display=\"%s\">%s</identity>", side, name.String(), b.uri(p.Number))
 	fmt.Fprintf(x, "<target uri=\"sip:%s@%s:%d\">", p.Number, p.Address, p.SIPPort)
 	if side == "local" {
 		rendering := "yes"
@@ -104,4 +109,4 @@ func (b *Branch) writeParty(x *bytes.Buffer, side string, p *phone, held bool) {
 }
 
 // uri is a line's address of record.
-func (b *Branch) uri(p *phone) string { return "sip:" + p.Number + "@" + b.opts.Domain }
+func (b *Branch) uri(line string) string { return "sip:" + line + "@" + b.opts.Domain }

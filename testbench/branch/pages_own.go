@@ -10,6 +10,18 @@ import (
 // others the phone's own call states.
 var icons = map[Doing]string{Idle: "ONHOOK", Dialing: "RINGOUT", Ringing: "RINGIN", InUse: "CONNECTED", OnHold: "HOLD"}
 
+// lineInUse is the icon of a shared line that another phone uses; what a phone
+// shows while the other holds the call is not known, and taken to be the same.
+const lineInUse = "REMINUSE"
+
+// icon is the state of a phone's own line.
+func (b *Branch) icon(p *phone) string {
+	if p.state.Registration != Nowhere && b.elsewhere(p) {
+		return lineInUse
+	}
+	return icons[p.state.Doing]
+}
+
 // linesPage is LineInfo: the phone's line, a speed dial, and a lamp for the line
 // of its neighbour on the switch.
 func (b *Branch) linesPage(p *phone) []byte {
@@ -28,10 +40,10 @@ func (b *Branch) linesPage(p *phone) []byte {
 		d.add("LineIconState", icon)
 		d.WriteString("</CiscoIPPhoneLines>\r\n")
 	}
-	key(9, p.Number, icons[p.state.Doing], "", true)
+	key(9, p.Number, b.icon(p), "", true)
 	key(2, "9000", "ON", "Switchboard", false)
 	if q := b.phones[(p.index+1)%len(b.phones)]; q != p {
-		key(21, q.Number, icons[q.state.Doing], "Next door", false)
+		key(21, q.Number, b.icon(q), "Next door", false)
 	}
 	return d.end()
 }
@@ -42,18 +54,18 @@ func (b *Branch) callsPage(p *phone) []byte {
 	d.empty("Prompt", "Notify")
 	d.add("Status", "null")
 	d.add("LineDirNum", p.Number)
-	d.add("LineState", icons[p.state.Doing])
+	d.add("LineState", b.icon(p))
 	if c := p.call; c != nil {
-		kind := "INBOUND"
-		if c.caller == p {
-			kind = "OUTBOUND"
+		kind, from, to := "INBOUND", c.other(p), p
+		if p.leg.initiator {
+			kind, from, to = "OUTBOUND", p, c.other(p)
 		}
 		d.WriteString("<CiscoIPPhoneCallInfo>\r\n")
 		d.add("CallState", icons[p.state.Doing])
 		d.add("CallType", kind)
-		d.add("CallingPartyName", c.caller.DisplayName)
-		d.add("CallingPartyDirNum", c.caller.Number)
-		d.add("CalledPartyDirNum", c.callee.Number)
+		d.add("CallingPartyName", from.DisplayName)
+		d.add("CallingPartyDirNum", from.Number)
+		d.add("CalledPartyDirNum", to.Number)
 		d.add("CallReference", fmt.Sprint(c.number))
 		d.add("CallStatus", "null")
 		d.WriteString("</CiscoIPPhoneCallInfo>\r\n")

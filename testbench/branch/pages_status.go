@@ -70,10 +70,10 @@ func (b *Branch) callFields(p *phone, now time.Time) [][2]string {
 	kind, peer, codec := "", "", ""
 	if c := p.call; c != nil {
 		kind, peer = "Inbound", c.other(p).Number
-		if c.caller == p {
+		if p.leg.initiator {
 			kind = "Outbound"
 		}
-		if c.answered {
+		if p.leg.up {
 			codec = "G722"
 		}
 	}

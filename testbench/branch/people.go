@@ -21,6 +21,22 @@ var lastNames = []string{
 
 var rooms = []string{"Lobby", "Meeting room", "Kitchen", "Workshop", "Warehouse"}
 
+// In a branch of some size the phone at the front desk, which is nobody's, has
+// the number of the boss: who calls it rings at both.
+const (
+	sharedFrom = 12 // phones
+	boss       = 3  // index
+	frontDesk  = 9
+)
+
+// handle is the name by which a person calls a phone: its user's, or its room's.
+func handle(p Phone) string {
+	if p.User != "" {
+		return p.User
+	}
+	return strings.ReplaceAll(strings.ToLower(p.DisplayName), " ", "-")
+}
+
 // ownerOf invents who sits at the phone with an index. Each tenth phone stands
 // in a room and belongs to nobody.
 func ownerOf(i int) (user, name string) {

@@ -44,6 +44,7 @@ type State struct {
 	WebDisabled  bool         `json:"web_disabled,omitempty"` // its web port refuses
 	NoAddress    bool         `json:"no_address,omitempty"`   // linked and powered, and without a lease
 	Paged        bool         `json:"paged,omitempty"`        // plays a page: audio without a call
+	Elsewhere    bool         `json:"elsewhere,omitempty"`    // idle itself, and its number is in use on another phone
 	Registration Registration `json:"registration"`
 }
 
@@ -84,18 +85,18 @@ func (s State) Cause() string {
 	return "fine"
 }
 
-// Phone is what an inventory knows of a phone. It does not change.
+// Phone is what an inventory knows of a phone. Only a move changes it.
 type Phone struct {
 	Name        string // SEP and the MAC address
 	Address     string
 	WebPort     int
 	SIPPort     int
-	Number      string
+	Number      string // two phones may share one
 	User        string // "" for the phone of a room
 	DisplayName string
 	Model       string
 	Switch      string
-	SwitchPort  string
+	SwitchPort  string // guarded by Branch.mu
 }
 
 // Load is what polling has cost a phone so far.
@@ -129,6 +130,7 @@ type phone struct {
 	asked    map[string]int // requests by path
 	crashed  int
 	call     *call
+	leg      leg // of the call, while there is one
 	messages int
 	sound    stream        // audio of the call
 	page     stream        // audio of a page

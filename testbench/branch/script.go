@@ -89,7 +89,7 @@ func (s *script) ring(due time.Time) time.Duration {
 	rings, talks := s.within(2*time.Second, 6*time.Second), s.within(8*time.Second, 40*time.Second)
 	answers, callerEnds := s.draw.IntN(100) < 80, s.draw.IntN(2) == 0
 	if s.b.dial(p, q, due) != nil {
-		return 0 // free told otherwise: it cannot be
+		return 0 // the two share a line
 	}
 	c := p.call
 	s.later(due, rings, func(due time.Time) {
@@ -103,16 +103,17 @@ func (s *script) ring(due time.Time) time.Duration {
 		if s.b.answer(q, due) != nil {
 			return // the bench answered it
 		}
-		ender := q
-		if callerEnds {
-			ender = p
-		}
 		s.mine[c] = due.Add(s.b.scaled(talks))
 		s.later(due, talks, func(due time.Time) {
 			delete(s.mine, c)
-			if s.up(c) {
-				s.b.hangup(ender, due)
+			if !s.up(c) {
+				return
 			}
+			ender := c.callee // who they are by then: it may have been transferred
+			if callerEnds {
+				ender = c.caller
+			}
+			s.b.hangup(ender, due)
 		})
 	})
 	return rings

@@ -98,6 +98,7 @@ type info struct {
 			Event string `xml:"event,attr"`
 			Word  string `xml:",chardata"`
 		} `xml:"state"`
+		Referred      string `xml:"referred-by"`
 		Local, Remote struct {
 			Identity string `xml:"identity"`
 			Target   struct {

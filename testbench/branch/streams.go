@@ -26,7 +26,7 @@ func (p *phone) flows() [3]flow {
 	sound := flow{stream: &p.sound, local: p.Address + "/20500", codec: "G.722", size: 160}
 	if c := p.call; c != nil && !p.sound.from.IsZero() {
 		sound.remote = musicSource
-		if c.heldBy == nil {
+		if c.answered && c.heldBy == nil {
 			sound.remote = c.other(p).Address + "/20500"
 		}
 	}

@@ -38,6 +38,7 @@ func run(args []string, in io.Reader, out io.Writer) error {
 	flags.StringVar(&o.Domain, "domain", "example.com", "of the people")
 	flags.Float64Var(&o.CallRate, "rate", 0, "calls a minute; 0: enough to be busy")
 	flags.Float64Var(&o.Speed, "speed", 1, "how much faster than real time")
+	flags.BoolVar(&o.Unshared, "unshared", false, "every phone has a number of its own")
 	flags.StringVar(&o.SNMPRec, "snmprec", "", "a recording for the first switch to answer from")
 	config := flags.String("config", "", "write the configuration of an agent to this `file`")
 	data := flags.String("data", "", "the agent's data_dir (default: pilotlight-data beside the configuration)")
