@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 const (
 	portsPerMember   = 48
 	membersPerSwitch = 8
-	portsPerSwitch   = portsPerMember * membersPerSwitch
+	phonesPerSwitch  = (portsPerMember - 1) * membersPerSwitch // there is always a free port
 
 	voiceVLAN = 110
 	dataVLAN  = 10
@@ -35,9 +36,24 @@ type accessSwitch struct {
 	b       *Branch
 	agent   *snmpd.Agent
 	members int
-	phones  []*phone // by port; nil: nothing plugged in
+	ports   []outlet
 	record  *snmpd.Table
 	table   atomic.Pointer[snmpd.Table] // nil: to be made anew
+}
+
+// outlet is a port as the switch has it. Whoever was unplugged keeps it.
+type outlet struct {
+	phone *phone    // nil: nobody's
+	label string    // ifAlias, as it was configured
+	since time.Time // when its last phone left
+	ghost *neighbor // whom CDP still lists there, after a move
+}
+
+// neighbor is a phone as CDP and LLDP list it.
+type neighbor struct {
+	*phone
+	joined int
+	heard  time.Time
 }
 
 // port is a place on a switch.
@@ -60,15 +76,18 @@ func (a port) long() string       { return fmt.Sprintf("GigabitEthernet%d/0/%d",
 
 // newSwitches makes as many switches as the phones need, and plugs them in.
 func (b *Branch) newSwitches() error {
-	n := (len(b.phones) + portsPerSwitch - 1) / portsPerSwitch
+	n := (len(b.phones) + phonesPerSwitch - 1) / phonesPerSwitch
 	for i := range n {
-		here := b.phones[i*portsPerSwitch : min((i+1)*portsPerSwitch, len(b.phones))]
-		s := &accessSwitch{b: b, members: (len(here) + portsPerMember - 1) / portsPerMember}
+		here := b.phones[i*phonesPerSwitch : min((i+1)*phonesPerSwitch, len(b.phones))]
+		s := &accessSwitch{b: b, members: len(here)/portsPerMember + 1}
 		s.SwitchInfo = SwitchInfo{Name: fmt.Sprintf("sw%d", i+1), Address: b.block.sw(i).String(),
 			Port: b.block.snmp, Community: b.opts.Community}
-		s.phones = make([]*phone, s.members*portsPerMember)
-		copy(s.phones, here)
+		s.ports = make([]outlet, s.members*portsPerMember)
+		for at := range s.ports {
+			s.ports[at].since = b.start
+		}
 		for at, p := range here {
+			s.ports[at].phone, s.ports[at].label = p, p.DisplayName
 			p.at = port{sw: s, index: at, since: b.start}
 			p.Switch, p.SwitchPort = s.Name, p.at.short()
 		}
@@ -91,6 +110,57 @@ func (b *Branch) newSwitches() error {
 
 // stale lets the table be made anew; the caller holds the lock.
 func (s *accessSwitch) stale() { s.table.Store(nil) }
+
+// free finds a free port by its name.
+func (s *accessSwitch) free(name string) (int, error) {
+	if s.record != nil {
+		return 0, fmt.Errorf("%s answers from a recording", s.Name)
+	}
+	for i, o := range s.ports {
+		at := port{sw: s, index: i}
+		switch named := strings.EqualFold(name, at.short()) || strings.EqualFold(name, at.long()); {
+		case o.phone == nil && (named || name == FreePort):
+			return i, nil
+		case named:
+			return 0, fmt.Errorf("%s is the port of %s", at.short(), o.phone.Name)
+		}
+	}
+	return 0, fmt.Errorf("no port %q on %s", name, s.Name)
+}
+
+// move lets a phone hang on another port. Where it was, CDP lists it for a while
+// yet, if it did: until forget is called. The caller holds the lock for both.
+func (s *accessSwitch) move(p *phone, to int, now time.Time) (forget func()) {
+	was := &s.ports[p.at.index]
+	var ghost *neighbor
+	if p.neighbor {
+		ghost = &neighbor{p, p.joined, p.heard}
+		p.neighbor = false
+	}
+	was.phone, was.since, was.ghost = nil, now, ghost
+	s.ports[to].phone, s.ports[to].ghost = p, nil
+	p.at = port{sw: s, index: to, since: now}
+	p.SwitchPort = p.at.short()
+	s.stale()
+	return func() {
+		if was.ghost == ghost {
+			was.ghost = nil
+			s.stale()
+		}
+	}
+}
+
+// neighbors are the phones that CDP lists on a port.
+func (o outlet) neighbors() []neighbor {
+	var list []neighbor
+	if o.ghost != nil {
+		list = append(list, *o.ghost)
+	}
+	if p := o.phone; p != nil && p.neighbor {
+		list = append(list, neighbor{p, p.joined, p.heard})
+	}
+	return list
+}
 
 // view is the table of now.
 func (s *accessSwitch) view() *snmpd.Table {
@@ -127,20 +197,19 @@ func (r *rows) live(below snmpd.OID, column uint32, v func() snmpd.Value, index 
 
 // rows is all that the switch can tell; the caller holds the lock.
 func (s *accessSwitch) rows() []snmpd.Row {
-	r := &rows{list: make([]snmpd.Row, 0, 64+len(s.phones)*30)}
+	r := &rows{list: make([]snmpd.Row, 0, 64+len(s.ports)*30)}
 	s.system(r)
-	for i := range s.phones {
-		p := s.phones[i]
-		at := port{sw: s, index: i, since: s.b.start}
-		if p != nil {
-			at = p.at
+	for i, o := range s.ports {
+		at := port{sw: s, index: i, since: o.since}
+		if o.phone != nil {
+			at = o.phone.at
 		}
-		s.interfaces(r, at, p)
-		s.power(r, at, p)
-		if p != nil && p.neighbor {
-			s.cdp(r, at, p)
-			if p.med {
-				s.lldp(r, at, p)
+		s.interfaces(r, at, o)
+		s.power(r, at, o.phone)
+		for _, n := range o.neighbors() {
+			s.cdp(r, at, n)
+			if n.med {
+				s.lldp(r, at, n)
 			}
 		}
 	}
@@ -160,11 +229,11 @@ func (s *accessSwitch) system(r *rows) {
 	r.add(oidSystem, 5, snmpd.Octets(s.Name+"."+s.b.opts.Domain), 0)
 	r.add(oidSystem, 6, snmpd.Octets("Wiring closet"), 0)
 	r.add(oidSystem, 7, snmpd.Int(6), 0)
-	r.add(oidInterfaces, 1, snmpd.Int(int64(len(s.phones)+1)), 0)
+	r.add(oidInterfaces, 1, snmpd.Int(int64(len(s.ports)+1)), 0)
 	changed := s.b.start
-	for _, p := range s.phones {
-		if p != nil && p.heard.After(changed) {
-			changed = p.heard
+	for _, o := range s.ports {
+		if o.phone != nil && o.phone.heard.After(changed) {
+			changed = o.phone.heard
 		}
 	}
 	r.add(oidCDPGlobal, 1, snmpd.Int(1), 0)
@@ -183,13 +252,10 @@ const (
 	phoneIdleRate, phoneTalkRate = 200, 11_000 // octets in a second
 )
 
-func (s *accessSwitch) interfaces(r *rows, at port, p *phone) {
-	x, oper, alias := at.ifIndex(), int64(down), ""
-	if p != nil {
-		alias = p.DisplayName
-		if !p.state.Unplugged {
-			oper = up
-		}
+func (s *accessSwitch) interfaces(r *rows, at port, o outlet) {
+	x, oper, p := at.ifIndex(), int64(down), o.phone
+	if p != nil && !p.state.Unplugged {
+		oper = up
 	}
 	r.add(oidIfEntry, 1, snmpd.Int(int64(x)), x)
 	r.add(oidIfEntry, 2, snmpd.Octets(at.long()), x)
@@ -201,7 +267,7 @@ func (s *accessSwitch) interfaces(r *rows, at port, p *phone) {
 	r.add(oidIfEntry, 9, snmpd.Ticks(s.ticks(at.since)), x)
 	r.add(oidIfXEntry, 1, snmpd.Octets(at.short()), x)
 	r.add(oidIfXEntry, 15, snmpd.Gauge(gigabit/1_000_000), x)
-	r.add(oidIfXEntry, 18, snmpd.Octets(alias), x)
+	r.add(oidIfXEntry, 18, snmpd.Octets(o.label), x)
 	if p != nil {
 		for _, column := range []uint32{10, 16} {
 			r.live(oidIfEntry, column, func() snmpd.Value { return snmpd.Counter(s.octets(p)) }, x)
@@ -267,8 +333,8 @@ func (s *accessSwitch) drawn(p *phone) uint32 {
 
 func (s *accessSwitch) supply(r *rows, member int) {
 	used := 0
-	for _, p := range s.phones[(member-1)*portsPerMember : member*portsPerMember] {
-		if p != nil && !p.state.Unplugged {
+	for _, o := range s.ports[(member-1)*portsPerMember : member*portsPerMember] {
+		if p := o.phone; p != nil && !p.state.Unplugged {
 			used += p.idleMW
 		}
 	}
@@ -286,7 +352,7 @@ const (
 	uplinkIfIndex = 14001
 )
 
-func (s *accessSwitch) cdp(r *rows, at port, p *phone) {
+func (s *accessSwitch) cdp(r *rows, at port, p neighbor) {
 	s.cdpRow(r, []uint32{at.ifIndex(), uint32(p.joined + 1)}, cdpNeighbor{
 		address: p.announced(), version: p.loaded(), id: p.Name, port: "Port 1", platform: p.platform,
 		capabilities: cdpPhone, milliwatts: p.asksMW, heard: p.heard,

@@ -22,24 +22,7 @@ func (b *Branch) Unplug(name string) error {
 		if p.state.Unplugged {
 			return fmt.Errorf("unplug: %s is unplugged", p.Name)
 		}
-		p.state.Unplugged, p.state.Booting, p.state.Frozen, p.state.Paged = true, false, false, false
-		p.page.run(false, false, now, b.opts.Speed)
-		p.at.since = now
-		p.at.sw.stale()
-		joined, c := p.joined, p.call
-		b.after(now, cdpHold, func(time.Time) {
-			if p.state.Unplugged && p.joined == joined {
-				p.neighbor = false
-				p.at.sw.stale()
-			}
-		})
-		if c != nil {
-			b.after(now, callGuard, func(due time.Time) {
-				if p.call == c {
-					b.vanish(p, due)
-				}
-			})
-		}
+		b.pull(p, now)
 		return nil
 	})
 }
@@ -51,31 +34,79 @@ func (b *Branch) Plug(name string) error {
 		if !p.state.Unplugged && !p.state.NoAddress {
 			return fmt.Errorf("plug: %s is plugged in", p.Name)
 		}
-		p.state.Unplugged, p.state.NoAddress, p.state.Booting = false, false, true
-		p.notes = nil
-		p.note(now, "Booting")
-		p.joined++
-		p.at.since = now
-		p.at.sw.stale()
-		joined := p.joined
-		b.after(now, cdpHello, func(due time.Time) {
-			if !p.state.Unplugged && p.joined == joined {
-				p.neighbor, p.heard = true, due
-				p.at.sw.stale()
-			}
-		})
-		b.afterUnlocked(now, bootTime, func(time.Time) {
-			b.mu.Lock()
-			up := p.state.Booting && p.joined == joined
-			if up {
-				p.state.Booting = false
-			}
-			b.mu.Unlock()
-			if up {
-				b.settled(p)
-			}
-		})
+		b.power(p, now)
 		return nil
+	})
+}
+
+// FreePort is the word for the first free port of a phone's switch.
+const FreePort = "free"
+
+// Move pulls a phone out, if it is plugged in, and plugs it in at another port of
+// its switch, named as the switch names it, such as Gi1/0/30, or FreePort.
+func (b *Branch) Move(name, port string) error {
+	return b.change(name, "move", func(p *phone, now time.Time) error {
+		to, err := p.at.sw.free(port)
+		if err != nil {
+			return fmt.Errorf("move: %s: %w", p.Name, err)
+		}
+		if !p.state.Unplugged {
+			b.pull(p, now)
+		}
+		forget := p.at.sw.move(p, to, now)
+		b.after(now, cdpHold, func(time.Time) { forget() })
+		b.power(p, now)
+		return nil
+	})
+}
+
+// pull is the cable's end: the caller holds the lock.
+func (b *Branch) pull(p *phone, now time.Time) {
+	p.state.Unplugged, p.state.Booting, p.state.Frozen, p.state.Paged = true, false, false, false
+	p.page.run(false, false, now, b.opts.Speed)
+	p.at.since = now
+	p.at.sw.stale()
+	joined, c := p.joined, p.call
+	b.after(now, cdpHold, func(time.Time) {
+		if p.state.Unplugged && p.joined == joined {
+			p.neighbor = false
+			p.at.sw.stale()
+		}
+	})
+	if c != nil {
+		b.after(now, callGuard, func(due time.Time) {
+			if p.call == c {
+				b.vanish(p, due)
+			}
+		})
+	}
+}
+
+// power lets a phone boot; the caller holds the lock.
+func (b *Branch) power(p *phone, now time.Time) {
+	p.state.Unplugged, p.state.NoAddress, p.state.Booting = false, false, true
+	p.notes = nil
+	p.note(now, "Booting")
+	p.joined++
+	p.at.since = now
+	p.at.sw.stale()
+	joined := p.joined
+	b.after(now, cdpHello, func(due time.Time) {
+		if !p.state.Unplugged && p.joined == joined {
+			p.neighbor, p.heard = true, due
+			p.at.sw.stale()
+		}
+	})
+	b.afterUnlocked(now, bootTime, func(time.Time) {
+		b.mu.Lock()
+		up := p.state.Booting && p.joined == joined
+		if up {
+			p.state.Booting = false
+		}
+		b.mu.Unlock()
+		if up {
+			b.settled(p)
+		}
 	})
 }
 

@@ -53,7 +53,7 @@ const (
 // lldp is a phone that speaks LLDP-MED, in the form of a Cisco phone behind a
 // Catalyst: the chassis is its address, the MAC address is in the port id, and
 // the local port is a bridge port, not an ifIndex.
-func (s *accessSwitch) lldp(r *rows, at port, p *phone) {
+func (s *accessSwitch) lldp(r *rows, at port, p neighbor) {
 	x := []uint32{0, at.bridgePort(), uint32(p.joined + 1)}
 	address := p.addr.AsSlice()
 	r.add(oidLLDPRemote, 4, snmpd.Int(chassisNetworkAddress), x...)
