@@ -20,12 +20,16 @@ type demoCmd struct {
 	Phones int    `default:"24" help:"How many phones to simulate."`
 	Listen string `default:"127.0.0.1:8080" help:"Where the panel listens; loopback only."`
 	Seed   uint64 `default:"1" help:"Seed of the script of calls."`
+	Tour   bool   `help:"Begin with a tour of all that can happen."`
 }
 
 // Run starts a simulated branch and an agent beside it, and lets them be until ctx ends.
 func (c *demoCmd) Run(ctx context.Context, con *console) error {
 	if c.Phones < 1 || c.Phones > 1000 {
 		return usagef("--phones %d: want 1 to 1000", c.Phones)
+	}
+	if c.Tour && c.Phones < branch.TourPhones {
+		return usagef("--tour with --phones %d: it needs %d", c.Phones, branch.TourPhones)
 	}
 	if host, _, err := net.SplitHostPort(c.Listen); err != nil || !isLoopback(host) {
 		return usagef("--listen %q: want HOST:PORT on loopback, such as 127.0.0.1:8080", c.Listen)
@@ -56,6 +60,11 @@ func (c *demoCmd) Run(ctx context.Context, con *console) error {
 	return a.run(ctx, func() {
 		bench.StartScript()
 		c.greet(ctx, con, a, b, dir)
+		if c.Tour {
+			if err := bench.Tour(); err != nil {
+				fmt.Fprintln(con.err, "pilotlight:", err)
+			}
+		}
 		go bench.Serve(con.in) // ends with its input, or with ctx
 	})
 }
@@ -98,7 +107,7 @@ func (c *demoCmd) greet(ctx context.Context, con *console, a *agentProcess, b *b
 		return
 	}
 	phones := b.Phones()
-	who, phone := phones[0].User, phones[0].Name
+	who := phones[0].User
 	url := a.panel.URL()
 	fmt.Fprintf(con.out, `
 Pilotlight demo: %d simulated Cisco phones and their switch, a call server, a central presence server, one agent.
@@ -114,8 +123,8 @@ Try, in another terminal:
   curl -X PUT -H 'Authorization: Bearer %s' -H 'Content-Type: application/json' \
        -d '{"availability":"do-not-disturb","note":"writing"}' %s/api/v1/presence/%s/manual
 
-Type "unplug %s" or "plug %s" here, or "help". Ctrl-C ends it all.
-`, len(phones), url, token, dir, url, who, url, url, token, url, who, phone, phone)
+Type "tour" here to be shown all that can happen, "unplug %s" and "plug %s", or "help". Ctrl-C ends it all.
+`, len(phones), url, token, dir, url, who, url, url, token, url, who, who, who)
 }
 
 func isLoopback(host string) bool {

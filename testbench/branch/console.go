@@ -3,142 +3,80 @@ package branch
 import (
 	"bufio"
 	"context"
-	"encoding/json"
+	_ "embed" // the tour
+	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"strings"
-	"time"
+	"sync"
 )
 
-// Console obeys lines of text: the bench by hand, and for tests that run it as
-// a process of its own.
+// Console obeys lines of text: the bench by hand, for tests that run it as a
+// process of its own, and in scripts.
 type Console struct {
-	b      *Branch
-	ctx    context.Context
-	out    io.Writer
-	cancel context.CancelFunc // of the script; nil: it does not run
-	done   chan struct{}
+	b   *Branch
+	ctx context.Context
+
+	writing sync.Mutex
+	out     io.Writer
+
+	mu     sync.Mutex // guards what runs beside the lines that are typed
+	script *job       // calls come and go
+	player *job       // a script of lines is played
 }
 
-// command is one verb. args is how many it takes; -1: any number.
-type command struct {
-	args int
-	help string
-	do   func(c *Console, args []string) (string, error)
-}
-
-func one(do func(b *Branch, name string) error) func(*Console, []string) (string, error) {
-	return func(c *Console, args []string) (string, error) { return "", do(c.b, args[0]) }
-}
-
-func many(do func(b *Branch, names ...string) error) func(*Console, []string) (string, error) {
-	return func(c *Console, args []string) (string, error) { return "", do(c.b, args...) }
-}
-
-func sw(do func(b *Branch, on bool) error) func(*Console, []string) (string, error) {
-	return func(c *Console, args []string) (string, error) {
-		if args[0] != "on" && args[0] != "off" {
-			return "", fmt.Errorf("%q: want on or off", args[0])
-		}
-		return "", do(c.b, args[0] == "on")
-	}
-}
-
-func commands() map[string]command {
-	return map[string]command{
-		"call": {2, "call A B: A rings B", func(c *Console, args []string) (string, error) {
-			return "", c.b.Call(args[0], args[1])
-		}},
-		"answer":     {1, "answer PHONE", one((*Branch).Answer)},
-		"hold":       {1, "hold PHONE", one((*Branch).Hold)},
-		"resume":     {1, "resume PHONE", one((*Branch).Resume)},
-		"hangup":     {1, "hangup PHONE", one((*Branch).Hangup)},
-		"unplug":     {1, "unplug PHONE", one((*Branch).Unplug)},
-		"plug":       {1, "plug PHONE", one((*Branch).Plug)},
-		"freeze":     {1, "freeze PHONE", one((*Branch).Freeze)},
-		"thaw":       {1, "thaw PHONE", one((*Branch).Thaw)},
-		"page":       {1, "page PHONE", one((*Branch).Page)},
-		"web-off":    {1, "web-off PHONE", one(func(b *Branch, name string) error { return b.WebDisabled(name, true) })},
-		"web-on":     {1, "web-on PHONE", one(func(b *Branch, name string) error { return b.WebDisabled(name, false) })},
-		"no-address": {1, "no-address PHONE: it loses its lease; plug mends that", one((*Branch).NoAddress)},
-		"firmware": {2, "firmware PHONE LOAD", func(c *Console, args []string) (string, error) {
-			return "", c.b.Firmware(args[0], args[1])
-		}},
-		"auth":       {1, "auth on|off: the phones' Authentication URL", sw(func(b *Branch, on bool) error { b.CutAuthentication(!on); return nil })},
-		"srst":       {-1, "srst [PHONE...]", many((*Branch).ToSRST)},
-		"unregister": {-1, "unregister [PHONE...]", many((*Branch).Unregister)},
-		"register":   {-1, "register [PHONE...]", many((*Branch).Register)},
-		"central":    {1, "central on|off", sw(func(b *Branch, on bool) error { return b.CutCentral(!on) })},
-		"callserver": {1, "callserver on|off", sw(func(b *Branch, on bool) error { return b.CutCallServer(!on) })},
-		"switches":   {1, "switches on|off", sw(func(b *Branch, on bool) error { b.CutSwitches(!on); return nil })},
-		"script":     {1, "script on|off", runScript},
-		"busy": {1, "busy DURATION: the central server answers 503", func(c *Console, args []string) (string, error) {
-			d, err := time.ParseDuration(args[0])
-			c.b.CentralBusy(d)
-			return "", err
-		}},
-		"forget": {0, "forget: the central server loses everything", func(c *Console, _ []string) (string, error) {
-			c.b.CentralForget()
-			return "", nil
-		}},
-		"state": {1, "state PRESENTITY: what the central server holds", func(c *Console, args []string) (string, error) {
-			p, _ := c.b.CentralState(args[0])
-			return asJSON(p)
-		}},
-		"counts": {0, "counts: what the servers were asked", func(c *Console, _ []string) (string, error) {
-			held, taken := c.b.Subscriptions()
-			return asJSON(map[string]any{"central": c.b.CentralCounts(), "subscriptions": held, "taken": taken})
-		}},
-		"truth": {-1, "truth [PHONE...]: what phones are doing", func(c *Console, args []string) (string, error) {
-			truth := map[string]told{}
-			for name, s := range c.b.Truth() {
-				if len(args) == 0 || slices.Contains(args, name) {
-					truth[name] = told{s.Word(), s}
-				}
-			}
-			return asJSON(truth)
-		}},
-		"load": {1, "load PHONE: what polling has cost it", func(c *Console, args []string) (string, error) {
-			load, err := c.b.Load(args[0])
-			if err != nil {
-				return "", err
-			}
-			return asJSON(load)
-		}},
-		"phones": {0, "phones: the inventory", func(c *Console, _ []string) (string, error) {
-			return asJSON(c.b.Phones())
-		}},
-	}
-}
-
-// told is the truth about a phone, with the word of a board for it.
-type told struct {
-	Word string `json:"word"`
-	State
-}
-
-func runScript(c *Console, args []string) (string, error) {
-	c.stopScript()
-	if args[0] == "on" {
-		c.StartScript()
-	}
-	return "", nil
-}
-
-func asJSON(v any) (string, error) {
-	b, err := json.Marshal(v)
-	return string(b), err
-}
-
-// NewConsole makes a console that answers on out. Its script runs until Close.
+// NewConsole makes a console that answers on out. What it lets run ends with Close.
 func NewConsole(ctx context.Context, b *Branch, out io.Writer) *Console {
 	return &Console{b: b, ctx: ctx, out: out}
 }
 
-// Close ends the script.
-func (c *Console) Close() { c.stopScript() }
+// Close ends what runs.
+func (c *Console) Close() {
+	c.stopPlay()
+	c.stopScript()
+}
+
+// job is a goroutine that can be ended.
+type job struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+func begin(ctx context.Context, do func(context.Context)) *job {
+	ctx, cancel := context.WithCancel(ctx)
+	j := &job{cancel, make(chan struct{})}
+	go func() {
+		defer close(j.done)
+		do(ctx)
+	}()
+	return j
+}
+
+// end waits for its end; it reports whether it ran.
+func (j *job) end() bool {
+	if j == nil {
+		return false
+	}
+	ran := j.runs()
+	j.cancel()
+	<-j.done
+	return ran
+}
+
+func (j *job) runs() bool {
+	if j == nil {
+		return false
+	}
+	select {
+	case <-j.done:
+		return false
+	default:
+		return true
+	}
+}
 
 // Serve obeys until its input ends, "quit", or the context's end.
 func (c *Console) Serve(in io.Reader) error {
@@ -154,14 +92,14 @@ func (c *Console) Serve(in io.Reader) error {
 		}
 		failed <- s.Err()
 	}()
-	known := commands()
+	known := merged(language, playCommands)
 	for {
 		select {
 		case line := <-lines:
 			if line == "quit" {
 				return nil
 			}
-			c.obey(known, line)
+			c.answer(known, line)
 		case err := <-failed:
 			return err
 		case <-c.ctx.Done():
@@ -170,50 +108,166 @@ func (c *Console) Serve(in io.Reader) error {
 	}
 }
 
-func (c *Console) obey(known map[string]command, line string) {
-	words := strings.Fields(line)
+// answer obeys a line that was typed: one line begins with ok or error.
+func (c *Console) answer(known map[string]command, line string) {
+	words := wordsOf(line)
 	if len(words) == 0 {
 		return
 	}
 	if words[0] == "help" {
 		for _, name := range slices.Sorted(maps.Keys(known)) {
-			fmt.Fprintln(c.out, "   ", known[name].help)
+			c.print("    " + known[name].help)
 		}
-		fmt.Fprintln(c.out, "ok")
+		c.print("ok")
 		return
 	}
+	if said, err := c.obey(c.ctx, known, words); err != nil {
+		c.print("error " + err.Error())
+	} else {
+		c.print(strings.TrimSpace("ok " + said))
+	}
+}
+
+// wordsOf splits a line; # begins a comment.
+func wordsOf(line string) []string {
+	line, _, _ = strings.Cut(line, "#")
+	return strings.Fields(line)
+}
+
+func (c *Console) obey(ctx context.Context, known map[string]command, words []string) (string, error) {
 	cmd, found := known[words[0]]
-	args := words[1:]
 	switch {
 	case !found:
-		fmt.Fprintf(c.out, "error no command %q; try help\n", words[0])
-		return
-	case cmd.args >= 0 && len(args) != cmd.args:
-		fmt.Fprintf(c.out, "error want: %s\n", cmd.help)
-		return
+		return "", fmt.Errorf("no command %q; try help", words[0])
+	case cmd.args >= 0 && len(words)-1 != cmd.args:
+		return "", fmt.Errorf("want: %s", cmd.help)
 	}
-	said, err := cmd.do(c, args)
+	return cmd.do(ctx, c, words[1:])
+}
+
+// obeyAll obeys the lines of a script, up to the first that it cannot.
+func (c *Console) obeyAll(ctx context.Context, script string) error {
+	n := 0
+	for line := range strings.Lines(script) {
+		n++
+		words := wordsOf(line)
+		if len(words) == 0 {
+			continue
+		}
+		said, err := c.obey(ctx, language, words)
+		if err != nil {
+			return fmt.Errorf("line %d: %s: %w", n, strings.Join(words, " "), err)
+		}
+		if said != "" {
+			c.print(said)
+		}
+	}
+	return nil
+}
+
+func (c *Console) print(line string) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	fmt.Fprintln(c.out, line)
+}
+
+// Play obeys a script: the lines of the console, one command each, empty lines,
+// and comments after #. It returns at its end, at the first line that cannot be
+// obeyed, or with ctx. Its waits are in script time (Options.Speed).
+func (b *Branch) Play(ctx context.Context, script string) error {
+	c := NewConsole(ctx, b, io.Discard)
+	defer c.Close()
+	if err := c.obeyAll(ctx, script); err != nil {
+		return fmt.Errorf("branch: %w", err)
+	}
+	return nil
+}
+
+// PlayFile obeys the lines of a file, to its end, and answers like the console.
+func (c *Console) PlayFile(name string) error {
+	play, err := c.file(name)
 	if err != nil {
-		fmt.Fprintln(c.out, "error", err)
-		return
+		return err
 	}
-	fmt.Fprintln(c.out, strings.TrimSpace("ok "+said))
+	return play(c.ctx)
+}
+
+// file reads a script; the errors of what plays it name the file.
+func (c *Console) file(name string) (play func(context.Context) error, err error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		if err := c.obeyAll(ctx, string(text)); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return nil
+	}, nil
+}
+
+// begin plays something beside the lines that are typed.
+func (c *Console) begin(name string, play func(context.Context) error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.player.runs() {
+		return errors.New("something is played already; stop ends it")
+	}
+	c.player = begin(c.ctx, func(ctx context.Context) {
+		switch err := play(ctx); {
+		case ctx.Err() != nil: // somebody wanted that
+		case err != nil:
+			c.print("error " + err.Error())
+		default:
+			c.print("played " + name)
+		}
+	})
+	return nil
+}
+
+func (c *Console) stopPlay() {
+	c.mu.Lock()
+	player := c.player
+	c.mu.Unlock()
+	player.end() // without the lock: what is played may want it
+}
+
+//go:embed tour.txt
+var tour string
+
+// TourPhones is how many phones the tour needs.
+const TourPhones = sharedFrom
+
+// Tour plays all that can happen, and says so line by line. Calls that come and
+// go pause meanwhile. However it ends, the branch is well then.
+func (c *Console) Tour() error {
+	if n := len(c.b.phones); n < TourPhones {
+		return fmt.Errorf("the tour needs %d phones, and here are %d", TourPhones, n)
+	}
+	return c.begin("tour", func(ctx context.Context) error {
+		if c.stopScript() {
+			defer c.StartScript()
+		}
+		err := c.obeyAll(ctx, tour)
+		if err != nil {
+			err = errors.Join(fmt.Errorf("tour: %w", err), c.b.Heal())
+		}
+		return err
+	})
 }
 
 // StartScript lets calls come and go.
 func (c *Console) StartScript() {
-	ctx, cancel := context.WithCancel(c.ctx)
-	c.cancel, c.done = cancel, make(chan struct{})
-	go func() {
-		defer close(c.done)
-		c.b.Script(ctx)
-	}()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.script.runs() {
+		c.script = begin(c.ctx, c.b.Script)
+	}
 }
 
-func (c *Console) stopScript() {
-	if c.cancel != nil {
-		c.cancel()
-		<-c.done
-		c.cancel = nil
-	}
+// stopScript reports whether it ran.
+func (c *Console) stopScript() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.script.end()
 }

@@ -1,6 +1,8 @@
 package branch
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -196,11 +198,11 @@ func (b *Branch) NoAddress(name string) error {
 	})
 }
 
-// Firmware has a phone run another load, which it does after a restart.
+// Firmware has a phone run another load than its model's; "": its own again.
 func (b *Branch) Firmware(name, load string) error {
 	return b.change(name, "firmware", func(p *phone, now time.Time) error {
 		p.other = load
-		p.note(now, "Upgraded to "+load)
+		p.note(now, "Upgraded to "+cmp.Or(load, p.load))
 		p.at.sw.stale()
 		return nil
 	})
@@ -286,4 +288,48 @@ func (b *Branch) CutSwitches(cut bool) {
 	for _, s := range b.switches {
 		s.agent.Mute(cut)
 	}
+}
+
+// hangups ends the calls of some phones; none named: all calls.
+func (b *Branch) hangups(names ...string) error {
+	for _, name := range names {
+		if err := b.Hangup(name); err != nil {
+			return err
+		}
+	}
+	if len(names) > 0 {
+		return nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, p := range b.phones {
+		if p.call != nil {
+			b.hangup(p, time.Now()) // it has a call: it can
+		}
+	}
+	return nil
+}
+
+// Heal makes everything well: no call, every phone up with its own firmware and
+// on the call server, nothing cut. A phone that was dark boots first.
+func (b *Branch) Heal() error {
+	b.CutAuthentication(false)
+	b.CutSwitches(false)
+	b.CentralBusy(0)
+	err := errors.Join(b.CutCentral(false), b.CutCallServer(false), b.hangups())
+	for _, p := range b.phones {
+		err = errors.Join(err, b.change(p.Name, "heal", func(p *phone, now time.Time) error {
+			p.state.Frozen, p.state.WebDisabled, p.other = false, false, ""
+			if was := p.state.Registration; was != WithCallServer {
+				p.state.Registration = WithCallServer
+				p.noteRegistration(now, was)
+			}
+			if p.state.Unplugged || p.state.NoAddress {
+				b.power(p, now)
+			}
+			p.at.sw.stale()
+			return nil
+		}))
+	}
+	return err
 }

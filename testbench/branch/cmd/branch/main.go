@@ -44,6 +44,7 @@ func run(args []string, in io.Reader, out io.Writer) error {
 	data := flags.String("data", "", "the agent's data_dir (default: pilotlight-data beside the configuration)")
 	panel := flags.String("panel", "127.0.0.1:8080", "the agent's panel")
 	script := flags.Bool("script", true, "let calls come and go")
+	play := flags.String("play", "", "obey the lines of this `file` first; no calls come and go unless it says \"script on\"")
 	verbose := flags.Bool("v", false, "log what happens")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -68,11 +69,16 @@ func run(args []string, in io.Reader, out io.Writer) error {
 	}
 	c := branch.NewConsole(ctx, b, out)
 	defer c.Close()
-	if *script {
+	if *script && *play == "" {
 		c.StartScript()
 	}
 	fmt.Fprintf(out, "ready phones=%d switch=%s:%d callserver=%s central=%s\n",
 		o.Phones, b.Switch().Address, b.Switch().Port, b.CallServer(), b.Central())
+	if *play != "" {
+		if err := c.PlayFile(*play); err != nil {
+			return err
+		}
+	}
 	return c.Serve(in)
 }
 

@@ -72,3 +72,26 @@ func TestTheCommandObeysLinesAndEndsWithThem(t *testing.T) {
 	}
 	say.Close()
 }
+
+func TestAStoryIsPlayedFirst(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	file := filepath.Join(t.TempDir(), "story.txt")
+	for _, tc := range []struct{ story, said, err string }{
+		{"say Alice calls Bob.\ncall alice bob # who rings\nanswer bob\n", "Alice calls Bob.\n", ""},
+		{"answer bob\n", "", file + ": line 1: answer bob"},
+	} {
+		if err := os.WriteFile(file, []byte(tc.story), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		err := run([]string{"-phones", "3", "-play", file}, strings.NewReader("truth alice\n"), &out)
+		switch {
+		case tc.err == "":
+			if err != nil || !strings.Contains(out.String(), tc.said) || !strings.Contains(out.String(), `"word":"in-use"`) {
+				t.Errorf("%v: %s", err, out.String())
+			}
+		case err == nil || !strings.Contains(err.Error(), tc.err):
+			t.Errorf("%v, want %s", err, tc.err)
+		}
+	}
+}
