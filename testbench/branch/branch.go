@@ -34,7 +34,7 @@ type Options struct {
 	Phones    int
 	Seed      uint64  // decides the phones' names and the script, not the addresses
 	Domain    string  // "example.com"
-	CallRate  float64 // calls a minute that the script begins; 0: enough to be busy
+	CallRate  float64 // calls a minute that the script begins; 0: enough for life on the board
 	Speed     float64 // how much faster than real time calls, boots and counters go; 0: 1
 	Community string  // "public"
 	Unshared  bool    // every phone has a number of its own, for benches that count

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // PasswordFile is where beside an agent's configuration the phones' password is kept.
@@ -15,8 +16,14 @@ func (b *Branch) WritePassword(dir string) error {
 	return os.WriteFile(filepath.Join(dir, PasswordFile), []byte(b.opts.PhonePassword+"\n"), 0o600)
 }
 
+// pollEvery is 2 s up to a hundred phones, and 10 s for a thousand: a demo is to
+// leave something of a small machine to the browser that shows it.
+func pollEvery(phones int) time.Duration {
+	return (2*time.Second + time.Duration(max(phones-100, 0))*8*time.Second/900).Round(100 * time.Millisecond)
+}
+
 // Config writes the configuration of an agent that stands beside this branch:
-// it polls every two seconds, keeps its data in a folder, shows its panel at
+// it polls every two seconds (a large branch less often), keeps its data in a folder, shows its panel at
 // an address, and takes SIP on a port of 127.0.0.1 that was free when the branch began.
 func (b *Branch) Config(dataDir, panelListen string) []byte {
 	var y bytes.Buffer
@@ -26,7 +33,8 @@ func (b *Branch) Config(dataDir, panelListen string) []byte {
 	fmt.Fprintf(&y, "panel: {listen: %q}\n", panelListen)
 	fmt.Fprintf(&y, "sip: {listen: [\"udp:127.0.0.1:%d\", \"tcp:127.0.0.1:%d\"]}\n", b.agentSIP, b.agentSIP)
 	fmt.Fprintf(&y, "snmp:\n  credentials:\n    - {name: branch-ro, version: 2c, community: %q}\n", b.opts.Community)
-	fmt.Fprintf(&y, "poll: {sip: 2s, web: 2s, snmp: 2s, in_flight: 64}\n")
+	every := pollEvery(len(b.phones))
+	fmt.Fprintf(&y, "poll: {sip: %s, web: %s, snmp: %s, in_flight: 64}\n", every, every, every)
 	fmt.Fprintf(&y, "people:\n")
 	for _, p := range b.phones {
 		if p.User != "" {

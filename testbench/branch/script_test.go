@@ -132,3 +132,26 @@ func TestTheScriptLivesWithWhatTheBenchDoes(t *testing.T) {
 	b.Close()
 	<-done // the script ends with its branch
 }
+
+func TestALargeBranchIsNotAllOnThePhoneNorPolledAllTheTime(t *testing.T) {
+	for _, tc := range []struct {
+		phones, low, high int // of them busy, on average
+		every             time.Duration
+	}{{24, 8, 16, 2 * time.Second}, {60, 20, 40, 2 * time.Second}, {100, 20, 40, 2 * time.Second}, {300, 25, 50, 3800 * time.Millisecond}, {1000, 45, 75, 10 * time.Second}} {
+		busy, seconds := 0, 0
+		play(t, Options{Phones: tc.phones}, 5*time.Minute, func(b *Branch, at time.Duration) {
+			for _, p := range b.phones {
+				if p.call != nil {
+					busy++
+				}
+			}
+			seconds++
+		})
+		if got := busy / seconds; got < tc.low || got > tc.high {
+			t.Errorf("of %d phones %d are busy, want %d to %d", tc.phones, got, tc.low, tc.high)
+		}
+		if got := pollEvery(tc.phones); got != tc.every {
+			t.Errorf("%d phones are polled every %v, want %v", tc.phones, got, tc.every)
+		}
+	}
+}
