@@ -80,24 +80,19 @@ func (p plan) pixel(ctx context.Context, r *report) error {
 	if err := sleep(ctx, p.Settle); err != nil {
 		return err
 	}
-	seen := &viewers{pending: map[string]change{}, stop: func() {}}
+	// The page is asked until the last change is in, and not only while calls
+	// begin: those that are up by then have changes to come.
+	asking, stop := context.WithCancel(page)
+	seen := newViewers(stop)
+	defer seen.close()
+	seen.tasks.Go(func() { seen.ended(asking, collect(asking, seen)) })
 	end := calls{branch: b, changes: p.Changes / 2, rings: quickRing, lasts: quickTalk, expect: seen.expect, finish: true}.begin(ctx)
 	late := lateness(ctx, p.Latency)
-	for until := time.Now().Add(p.Latency); time.Now().Before(until); {
-		if err := collect(page, seen); err != nil {
-			return err
-		}
-		if err := sleep(ctx, 200*time.Millisecond); err != nil {
-			return err
-		}
-	}
-	if _, err := end(); err != nil {
+	if err := sleep(ctx, p.Latency); err != nil {
 		return err
 	}
-	if err := sleep(ctx, time.Second); err != nil {
-		return err
-	}
-	if err := collect(page, seen); err != nil {
+	done, err := end()
+	if err != nil {
 		return err
 	}
 	took, missed, err := seen.result(ctx)
@@ -106,6 +101,9 @@ func (p plan) pixel(ctx context.Context, r *report) error {
 	}
 	if len(missed) > 0 {
 		log.Printf("%d changes not painted, such as %s", len(missed), missed[0])
+	}
+	if n := int(done.changes.Load()); n != len(took)+len(missed) {
+		return fmt.Errorf("%d changes, but %d painted and %d missed", n, len(took), len(missed))
 	}
 	ms := func(q float64) float64 { return quantile(took, q).Seconds() * 1e3 }
 	r.add(scenario, "change to painted frame, p50", ms(.5), "ms", 0)
@@ -138,14 +136,18 @@ func (b *pair) browser(ctx context.Context) (page context.Context, end func(), e
 	return page, end, nil
 }
 
-// collect takes what was painted since it was last asked.
+// collect takes what was painted, again and again until page ends.
 func collect(page context.Context, seen *viewers) error {
-	all, err := chromedp.Run(page, chromedp.Evaluate[[]paint](`window.painted.splice(0)`))
-	if err != nil {
-		return fmt.Errorf("browser: %w", err)
+	for {
+		all, err := chromedp.Run(page, chromedp.Evaluate[[]paint](`window.painted.splice(0)`))
+		if err != nil {
+			return fmt.Errorf("browser: %w", err)
+		}
+		for _, p := range all {
+			seen.seen(p.Name, p.State, time.UnixMicro(int64(p.At*1e3)))
+		}
+		if err := sleep(page, 200*time.Millisecond); err != nil {
+			return err
+		}
 	}
-	for _, p := range all {
-		seen.seen(p.Name, p.State, time.UnixMicro(int64(p.At*1e3)))
-	}
-	return nil
 }

@@ -19,33 +19,42 @@ import (
 // A change is stamped in this process just before the branch is told of it,
 // and again when the event's line has been read: one clock, and the way over
 // the branch's standard input counts against the agent.
+//
+// What is told late counts all the same: it is held against the change that
+// was the phone's newest at its own stamp, and not when it is heard of. Frames
+// are fetched from a browser in lots, by when the phone may have gone on.
 type viewers struct {
-	mu      sync.Mutex
-	pending map[string]change // by phone
-	took    []time.Duration
-	missed  []string
-	broken  []error
+	mu     sync.Mutex
+	all    map[string][]change // by phone, in order
+	took   []time.Duration
+	left   int // changes that nothing has told yet
+	broken []error
 
-	stop context.CancelFunc
-	all  sync.WaitGroup
+	stop  context.CancelFunc
+	tasks sync.WaitGroup
 }
 
 type change struct {
-	to string
-	at time.Time
+	to   string
+	at   time.Time
+	seen bool
+}
+
+func newViewers(stop context.CancelFunc) *viewers {
+	return &viewers{all: map[string][]change{}, stop: stop}
 }
 
 // watch opens the streams.
 func (b *pair) watch(ctx context.Context, n int) (*viewers, error) {
 	ctx, stop := context.WithCancel(ctx)
-	v := &viewers{pending: map[string]change{}, stop: stop}
+	v := newViewers(stop)
 	for i := range n {
 		stream, err := b.get(ctx, "/api/v1/events")
 		if err != nil {
 			v.close()
 			return nil, fmt.Errorf("viewer %d: %w", i, err)
 		}
-		v.all.Go(func() {
+		v.tasks.Go(func() {
 			defer stream.Close()
 			if i == 0 {
 				v.ended(ctx, v.read(stream))
@@ -60,17 +69,17 @@ func (b *pair) watch(ctx context.Context, n int) (*viewers, error) {
 
 func (v *viewers) close() {
 	v.stop()
-	v.all.Wait()
+	v.tasks.Wait()
 }
 
-// ended notes a stream that ended before its time.
+// ended notes a source of what was seen that ended before its time.
 func (v *viewers) ended(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.broken = append(v.broken, fmt.Errorf("an event stream ended: %w", err))
+	v.broken = append(v.broken, fmt.Errorf("what tells of changes ended: %w", err))
 }
 
 func (v *viewers) read(stream io.Reader) error {
@@ -99,32 +108,39 @@ func (v *viewers) read(stream io.Reader) error {
 	return io.EOF
 }
 
-// expect notes that a phone is about to change. Its last change must have been
-// seen by now: changes of one phone are a second apart.
+// expect notes that a phone is about to change.
 func (v *viewers) expect(phone, state string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if old, late := v.pending[phone]; late {
-		v.missed = append(v.missed, phone+" "+old.to)
-	}
-	v.pending[phone] = change{state, time.Now()}
+	v.all[phone] = append(v.all[phone], change{to: state, at: time.Now()})
+	v.left++
 }
 
+// seen takes a phone's state as it was seen at a time. It tells of the phone's
+// newest change at that time, or of none: what comes after the next change is
+// too late, and what comes before its own is of an older one.
 func (v *viewers) seen(phone, state string, at time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if c, waits := v.pending[phone]; waits && c.to == state {
-		v.took = append(v.took, at.Sub(c.at))
-		delete(v.pending, phone)
+	changes := v.all[phone]
+	i := len(changes) - 1
+	for i >= 0 && changes[i].at.After(at) {
+		i--
 	}
+	if i < 0 || changes[i].seen || changes[i].to != state {
+		return
+	}
+	changes[i].seen = true
+	v.took = append(v.took, at.Sub(changes[i].at))
+	v.left--
 }
 
 // result waits for what is still on its way and gives the samples, sorted, and
-// the changes that no event told.
+// the changes that nothing told.
 func (v *viewers) result(ctx context.Context) (took []time.Duration, missed []string, err error) {
 	for range 50 {
 		v.mu.Lock()
-		left := len(v.pending)
+		left := v.left
 		v.mu.Unlock()
 		if left == 0 {
 			break
@@ -135,14 +151,18 @@ func (v *viewers) result(ctx context.Context) (took []time.Duration, missed []st
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for phone, c := range v.pending {
-		v.missed = append(v.missed, phone+" "+c.to)
+	for phone, changes := range v.all {
+		for _, c := range changes {
+			if !c.seen {
+				missed = append(missed, phone+" "+c.to)
+			}
+		}
 	}
 	if len(v.took) == 0 {
 		v.broken = append(v.broken, errors.New("no change was seen at all"))
 	}
 	slices.Sort(v.took)
-	return v.took, v.missed, errors.Join(v.broken...)
+	return v.took, missed, errors.Join(v.broken...)
 }
 
 // quantile of sorted samples.
