@@ -138,19 +138,27 @@ func (f *fusion) sayings() []saying {
 			if o.Calls == nil {
 				continue
 			}
-			s := saying{o.Source, o.Seen, f.counts(o), o.Calls.Exact, false, []Line{{Number: l.Number, State: LineIdle}}}
-			for _, line := range o.Calls.Lines {
-				line.Number = l.Number
-				line.Elsewhere = line.Elsewhere || l.Shared && line.State != LineIdle && !f.isHere(line)
-				s.lines = []Line{line}
-			}
-			all = append(all, s)
+			all = append(all, saying{o.Source, o.Seen, f.counts(o), o.Calls.Exact, false, []Line{f.mine(l, o.Calls.Lines)}})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b saying) int {
 		return cmp.Or(b.seen.Compare(a.seen), cmp.Compare(a.source, b.source))
 	})
 	return all
+}
+
+// mine is what is told of a line, as far as it concerns this device: a shared
+// line may do one thing here and another elsewhere.
+func (f *fusion) mine(l LineInput, told []Line) Line {
+	best := Line{Number: l.Number, State: LineIdle}
+	for i, line := range told {
+		line.Number = l.Number
+		line.Elsewhere = line.Elsewhere || l.Shared && line.State != LineIdle && !f.isHere(line)
+		if i == 0 || cmp.Or(strength(deviceState(line))-strength(deviceState(best)), lineStrength(line)-lineStrength(best)) > 0 {
+			best = line
+		}
+	}
+	return best
 }
 
 // isHere reports whether one of the line's dialogs ends at this device.

@@ -159,7 +159,9 @@ func (c *composer) lineWords(l LineInput) []word {
 		line := Line{Number: l.Number, State: LineIdle}
 		for _, told := range o.Calls.Lines {
 			told.Number = l.Number
-			line = told
+			if lineStrength(told) >= lineStrength(line) {
+				line = told
+			}
 			if st := deviceState(told); st == InUse || st == OnHold {
 				w.word = OnThePhone
 			}

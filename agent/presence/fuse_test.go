@@ -48,7 +48,13 @@ func TestFuse(t *testing.T) {
 	here := netip.MustParseAddr("10.1.1.20")
 	at := saw("config", 0, Facts{Identity: &Identity{Address: here}})
 	old := func(o Observation) Observation { o.Seen = noon.Add(-time.Hour); return o }
-	shared := func(l Line) LineInput { in := dialog(l); in.Shared = true; return in }
+	there := []netip.Addr{netip.MustParseAddr("10.1.1.21")}
+	apart := func(all ...Line) LineInput {
+		in := dialog(Line{})
+		in.Shared, in.Seen[0].Calls.Lines = true, all
+		return in
+	}
+	shared := func(l Line) LineInput { return apart(l) }
 	for _, tc := range []struct {
 		name  string
 		own   []Observation
@@ -73,6 +79,9 @@ func TestFuse(t *testing.T) {
 		{"on hold", []Observation{web(false, registered)}, []LineInput{dialog(Line{State: LineConfirmed, Held: true})}, OnHold, Live, ""},
 		{"a page is no call", []Observation{web(true, registered)}, []LineInput{dialog(Line{State: LineIdle})}, Idle, Live, ""},
 		{"a shared line used elsewhere", []Observation{web(false, registered)}, []LineInput{shared(Line{State: LineConfirmed})}, Idle, Live, ""},
+		{"a shared line used elsewhere, and ringing here", []Observation{web(false, registered), at}, []LineInput{apart(Line{State: LineConfirmed, Sites: there}, Line{State: LineEarly, Sites: []netip.Addr{here}})}, Ringing, Live, ""},
+		{"a shared line ringing elsewhere, and held here", []Observation{web(false, registered), at}, []LineInput{apart(Line{State: LineConfirmed, Held: true, Sites: []netip.Addr{here}}, Line{State: LineEarly, Sites: there})}, OnHold, Live, ""},
+		{"a shared line used on two other phones", []Observation{web(false, registered), at}, []LineInput{apart(Line{State: LineConfirmed, Sites: there}, Line{State: LineEarly})}, Idle, Live, ""},
 		{"a shared line used here", []Observation{web(false, registered), at}, []LineInput{shared(Line{State: LineConfirmed, Sites: []netip.Addr{here}})}, InUse, Live, ""},
 		{"two lines, one told by a call server", []Observation{web(true, registered)}, []LineInput{dialog(Line{State: LineIdle}), {Number: "1002"}}, InUse, Live, ""},
 		{"one missed poll", []Observation{web(false, registered), missed(1)}, nil, Idle, Live, ""},

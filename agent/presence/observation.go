@@ -72,7 +72,9 @@ type Calls struct {
 	// Otherwise it sees only whether audio flows (RTP streams), which misses
 	// ringing and hold, and takes a page for a call.
 	Exact bool
-	Lines []Line // in the order of the device's keys; empty: nothing is going on
+	// Lines are in the order of the device's keys; empty: nothing is going on. A call
+	// server's word on one number has a line for each place, where they differ.
+	Lines []Line
 }
 
 // Line is one line's state, as one device or one call server sees it.

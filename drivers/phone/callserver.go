@@ -51,6 +51,15 @@ func (f lineFollower) Follow(ctx context.Context, uri string, tell func(LineNoti
 	cfg := f.cfg
 	cfg.URI = uri
 	return f.by.FollowLine(ctx, cfg, func(l event.Line) {
-		tell(LineNotice{State: l.State, Held: l.Held, Outgoing: l.Outgoing, Sites: l.Sites, For: l.For})
+		n := notice(l.LineState)
+		n.For = l.For
+		for _, s := range l.Apart {
+			n.Apart = append(n.Apart, notice(s))
+		}
+		tell(n)
 	}, lost)
+}
+
+func notice(s event.LineState) LineNotice {
+	return LineNotice{State: s.State, Held: s.Held, Outgoing: s.Outgoing, Sites: s.Sites}
 }

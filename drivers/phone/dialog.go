@@ -24,6 +24,7 @@ type LineNotice struct {
 	Held     bool
 	Outgoing bool          // that dialog was begun from the line
 	Sites    []netip.Addr  // where the local targets of the line's dialogs are
+	Apart    []LineNotice  // by site, where the phones that share the line do different things on it
 	For      time.Duration // how long it holds: the rest of the subscription; 0: not told
 }
 
@@ -152,15 +153,25 @@ func (l *line) tell(ctx context.Context, n LineNotice) error {
 	if l.last == nil {
 		s.came(1, nil)
 	}
-	state := presence.Line{Number: l.of.User(), State: n.State, Held: n.Held, Outgoing: n.Outgoing, Sites: n.Sites}
+	calls := &presence.Calls{Exact: true, Lines: []presence.Line{l.line(n)}}
+	if len(n.Apart) > 0 {
+		calls.Lines = nil
+		for _, a := range n.Apart {
+			calls.Lines = append(calls.Lines, l.line(a))
+		}
+	}
 	l.last = &presence.Observation{
 		Source: "dialog/" + s.server.Name, Of: l.of, Seen: time.Now(), TTL: n.For,
-		Facts: presence.Facts{Calls: &presence.Calls{Exact: true, Lines: []presence.Line{state}}},
+		Facts: presence.Facts{Calls: calls},
 	}
 	if n.For <= 0 {
 		l.last.TTL = s.server.TTL
 	}
 	return s.heart.Observe(ctx, slog.String("presentity", string(l.of)), *l.last)
+}
+
+func (l *line) line(n LineNotice) presence.Line {
+	return presence.Line{Number: l.of.User(), State: n.State, Held: n.Held, Outgoing: n.Outgoing, Sites: n.Sites}
 }
 
 // lost tells the last word again, as one that held until now: it is last known

@@ -69,12 +69,14 @@ func TestLinesAreToldAsTheCallServerSays(t *testing.T) {
 		f := &fakeServer{follow: func(ctx context.Context, _ string, tell func(LineNotice), _ func(error)) error {
 			tell(LineNotice{State: presence.LineConfirmed, Held: true, Sites: []netip.Addr{site}, For: 90 * time.Second})
 			tell(LineNotice{State: presence.LineIdle})
+			tell(LineNotice{State: presence.LineConfirmed, Apart: []LineNotice{
+				{State: presence.LineConfirmed, Sites: []netip.Addr{site}}, {State: presence.LineEarly, Sites: []netip.Addr{site.Next()}}}})
 			<-ctx.Done()
 			return ctx.Err()
 		}}
 		r := followLines(t, f, []string{"1001", "not a number"}, time.Minute)
 		all := r.All()
-		if len(all) != 2 || !slices.Equal(f.seen(), []string{"sip:1001@pbx.example.com"}) {
+		if len(all) != 3 || !slices.Equal(f.seen(), []string{"sip:1001@pbx.example.com"}) {
 			t.Fatalf("%d observations of %v", len(all), f.seen())
 		}
 		o := all[0]
@@ -86,6 +88,9 @@ func TestLinesAreToldAsTheCallServerSays(t *testing.T) {
 		}
 		if all[1].TTL != 10*time.Minute || all[1].Calls.Lines[0].State != presence.LineIdle {
 			t.Errorf("observation %+v", all[1])
+		}
+		if l := all[2].Calls.Lines; len(l) != 2 || l[0].Number != "1001" || l[1].Number != "1001" || l[1].State != presence.LineEarly || !slices.Equal(l[1].Sites, []netip.Addr{site.Next()}) {
+			t.Errorf("two phones, each at its own: %+v", l)
 		}
 	})
 }

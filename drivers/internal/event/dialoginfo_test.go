@@ -202,6 +202,40 @@ func TestTheLineSumsItsDialogsUp(t *testing.T) {
 	}
 }
 
+// Phones that share a line and do different things on it are told apart.
+func TestALineIsToldApartByItsSites(t *testing.T) {
+	at := func(id string, site byte, s DialogState, d Direction) Dialog {
+		return Dialog{ID: id, State: s, Direction: d, Local: Party{Target: fmt.Sprintf("sip:1004@192.0.2.%d:5060", site)}}
+	}
+	site := func(n byte) []netip.Addr { return []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 2, n})} }
+	held := at("h", 2, Confirmed, Recipient)
+	held.Local.Params = map[string]string{"+sip.rendering": "no"}
+	for _, tt := range []struct {
+		name    string
+		dialogs []Dialog
+		want    []LineState
+	}{
+		{"no call", nil, nil},
+		{"one call", []Dialog{at("a", 1, Confirmed, Recipient)}, nil},
+		{"rings at both", []Dialog{at("a", 1, Early, Recipient), at("b", 2, Early, Recipient)}, nil},
+		{"two calls at one phone", []Dialog{at("a", 2, Early, Recipient), held}, nil},
+		{"in use at one, rings at the other", []Dialog{at("b", 2, Early, Recipient), at("a", 1, Confirmed, Recipient)}, []LineState{
+			{State: presence.LineConfirmed, Dialogs: 1, Sites: site(1)}, {State: presence.LineEarly, Dialogs: 1, Sites: site(2)}}},
+		{"in use at one, held at the other", []Dialog{held, at("a", 1, Confirmed, Initiator)}, []LineState{
+			{State: presence.LineConfirmed, Outgoing: true, Dialogs: 1, Sites: site(1)}, {State: presence.LineConfirmed, Held: true, Dialogs: 1, Sites: site(2)}}},
+		{"at one, and nobody knows where", []Dialog{at("a", 1, Early, Recipient), {ID: "b", State: Confirmed, Direction: Recipient}}, []LineState{
+			{State: presence.LineConfirmed, Dialogs: 1}, {State: presence.LineEarly, Dialogs: 1, Sites: site(1)}}},
+	} {
+		for range 20 { // whatever the order of the map
+			var table DialogTable
+			table.Apply(DialogInfo{Full: true, Dialogs: tt.dialogs})
+			if d := cmp.Diff(tt.want, table.Apart(), cmpopts.EquateComparable(netip.Addr{})); d != "" {
+				t.Fatalf("%s (-want +got):\n%s", tt.name, d)
+			}
+		}
+	}
+}
+
 func FuzzDecodeDialogs(f *testing.F) {
 	for _, path := range samples(f) {
 		if b, err := os.ReadFile(path); err == nil {

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -78,11 +79,45 @@ type LineState struct {
 }
 
 // Line sums the table up.
-func (t *DialogTable) Line() LineState {
-	line := LineState{State: presence.LineIdle, Dialogs: len(t.dialogs)}
+func (t *DialogTable) Line() LineState { return sum(slices.Collect(maps.Values(t.dialogs))) }
+
+// Apart sums the dialogs of each site up by themselves, sorted by site, where
+// the phones that share a line do different things on it; else it is empty.
+func (t *DialogTable) Apart() []LineState {
+	at := map[netip.Addr][]Dialog{}
+	for _, d := range t.dialogs {
+		a := d.site() // zero where it is not told
+		at[a] = append(at[a], d)
+	}
+	var apart []LineState
+	differ := false
+	for _, a := range slices.SortedFunc(maps.Keys(at), netip.Addr.Compare) {
+		s := sum(at[a])
+		apart = append(apart, s)
+		first := apart[0]
+		differ = differ || s.State != first.State || s.Held != first.Held || s.Outgoing != first.Outgoing
+	}
+	if !differ {
+		return nil
+	}
+	return apart[:min(len(apart), maxSites)]
+}
+
+// site is the address of the local target; zero where it is none.
+func (d Dialog) site() netip.Addr {
+	if u, err := sip.ParseURI(d.Local.Target); err == nil {
+		if a, ok := u.Addr(); ok {
+			return a
+		}
+	}
+	return netip.Addr{}
+}
+
+func sum(dialogs []Dialog) LineState {
+	line := LineState{State: presence.LineIdle, Dialogs: len(dialogs)}
 	confirmed, held, best := 0, 0, 0
 	began := map[Direction]bool{} // among the strongest
-	for _, d := range t.dialogs {
+	for _, d := range dialogs {
 		if d.State == Confirmed {
 			confirmed++
 			if d.Held() {
@@ -96,10 +131,8 @@ func (t *DialogTable) Line() LineState {
 			}
 			began[d.Direction] = true
 		}
-		if u, err := sip.ParseURI(d.Local.Target); err == nil {
-			if a, ok := u.Addr(); ok && !slices.Contains(line.Sites, a) {
-				line.Sites = append(line.Sites, a)
-			}
+		if a := d.site(); a.IsValid() && !slices.Contains(line.Sites, a) {
+			line.Sites = append(line.Sites, a)
 		}
 	}
 	line.Outgoing = began[Initiator] && !began[Recipient]

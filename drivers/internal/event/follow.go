@@ -12,7 +12,8 @@ import (
 // Line is the state of a line, and how long the subscription vouches for it.
 type Line struct {
 	LineState
-	For time.Duration
+	Apart []LineState // by site, where the phones that share it differ
+	For   time.Duration
 }
 
 // FollowLine subscribes to the dialog package of a line (RFC 4235) for ever. It
@@ -69,7 +70,7 @@ func (s *Subscriber) line(ctx context.Context, cfg Config, tell func(Line)) erro
 		case err != nil:
 			s.log.Debug("event: document not understood", "presentity", cfg.URI, "err", err)
 		case known:
-			tell(Line{reader.table.Line(), n.Expires})
+			tell(Line{reader.table.Line(), reader.table.Apart(), n.Expires})
 		}
 	}
 }
