@@ -122,6 +122,11 @@ func hold(t *testing.T, b *branch.Branch, a *product.Agent) verdict {
 	for _, d := range product.Get[[]product.Document](a, "/api/v1/presence") {
 		people[d.Presentity] = d
 	}
+	desks := map[string][]branch.State{}
+	for _, p := range b.Phones() {
+		owner := told[p.Name].Owner
+		desks[owner] = append(desks[owner], truth[p.Name])
+	}
 	for _, p := range b.Phones() {
 		is, said := truth[p.Name], told[p.Name]
 		word := said.State
@@ -133,7 +138,7 @@ func hold(t *testing.T, b *branch.Branch, a *product.Agent) verdict {
 		}
 		v.states.count(row(is), word)
 		v.causes.count(truthOfCause(is), said.Cause)
-		if fault := faultOf(is, said, people[said.Owner]); fault != "" {
+		if fault := faultOf(is, said, people[said.Owner], desks[said.Owner]); fault != "" {
 			v.wrong = append(v.wrong, fmt.Sprintf("%s (%s): %s; truth %+v; told %s %s, %s %q\n\t%s", p.Name, p.Model, fault, is,
 				said.State, said.Freshness, said.Cause, said.Diagnosis, strings.Join(said.Because, "\n\t")))
 		}
@@ -142,22 +147,32 @@ func hold(t *testing.T, b *branch.Branch, a *product.Agent) verdict {
 }
 
 // faultOf says what is a lie: not what is merely unknown, or known better.
-func faultOf(is branch.State, said product.Phone, owner product.Document) string {
+func faultOf(is branch.State, said product.Phone, owner product.Document, desks []branch.State) string {
 	word := is.Word()
-	down := !isUp(word)
 	switch {
-	case !down && said.Freshness == "live" && slices.Contains([]string{"unreachable", "unpowered", "unregistered"}, said.State):
+	case isUp(word) && said.Freshness == "live" && slices.Contains([]string{"unreachable", "unpowered", "unregistered"}, said.State):
 		return "false down"
-	case word == "idle" || unknowable(is):
-		return ""
-	case said.State == "idle" && said.Freshness == "live":
+	case word != "idle" && !unknowable(is) && said.State == "idle" && said.Freshness == "live":
 		return "false available: the phone is told idle"
-	case is.Doing == branch.Ringing && said.State == "ringing": // not busy yet, even if the phone hangs: its owner is free to be called
-		return ""
-	case owner.Availability == "available" && owner.Freshness == "live":
+	case owner.Availability == "available" && owner.Freshness == "live" && !canBeCalled(desks):
 		return "false available: its owner is told available"
 	}
 	return ""
+}
+
+// canBeCalled: nobody talks on one of these phones, and one is up. The front
+// desk shares the boss's number, and is there for him while his phone is out.
+func canBeCalled(desks []branch.State) bool {
+	up := false
+	for _, is := range desks {
+		word := is.Word()
+		if word == "in-use" || word == "on-hold" {
+			return false
+		}
+		// Ringing is not busy yet, even if the phone hangs.
+		up = up || word == "idle" || is.Doing == branch.Ringing && !is.Unplugged || unknowable(is)
+	}
+	return up
 }
 
 func isUp(word string) bool {
