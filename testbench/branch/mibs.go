@@ -55,7 +55,7 @@ const (
 // the local port is a bridge port, not an ifIndex.
 func (s *accessSwitch) lldp(r *rows, at port, p neighbor) {
 	x := []uint32{0, at.bridgePort(), uint32(p.joined + 1)}
-	address := p.addr.AsSlice()
+	address := p.announced().AsSlice()
 	r.add(oidLLDPRemote, 4, snmpd.Int(chassisNetworkAddress), x...)
 	r.add(oidLLDPRemote, 5, snmpd.Octets("\x01"+string(address)), x...)
 	r.add(oidLLDPRemote, 6, snmpd.Int(portLocal), x...)
@@ -65,13 +65,14 @@ func (s *accessSwitch) lldp(r *rows, at port, p neighbor) {
 	r.add(oidLLDPRemote, 10, snmpd.Octets(p.platform+",V1, "+p.loaded()), x...)
 	r.add(oidLLDPRemote, 11, snmpd.Octets(bridgeAndTelephone), x...)
 	r.add(oidLLDPRemote, 12, snmpd.Octets(bridgeAndTelephone), x...)
-	where := append(append([]uint32{}, x...), 1, 4) // ipV4, four octets, and the octets
-	for _, o := range address {
-		where = append(where, uint32(o))
+	if !p.announced().IsUnspecified() {
+		where := append(append([]uint32{}, x...), 1, 4) // ipV4, four octets, and the octets
+		for _, o := range address {
+			where = append(where, uint32(o))
+		}
+		r.add(oidLLDPAddress, 3, snmpd.Int(2), where...)
+		r.add(oidLLDPAddress, 4, snmpd.Int(1), where...)
 	}
-	r.add(oidLLDPAddress, 3, snmpd.Int(2), where...)
-	r.add(oidLLDPAddress, 4, snmpd.Int(1), where...)
-
 	r.add(oidMEDCaps, 1, snmpd.Octets("\xec"), x...)
 	r.add(oidMEDCaps, 2, snmpd.Octets("\xec"), x...)
 	r.add(oidMEDCaps, 3, snmpd.Int(medEndpointClass3), x...)

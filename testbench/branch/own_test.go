@@ -98,6 +98,10 @@ func TestAPhoneWithoutALeaseIsSilentAndLinked(t *testing.T) {
 	if a := b.byName[p.Name].announced(); !a.IsUnspecified() {
 		t.Errorf("it announces %s", a)
 	}
+	const managementAddress = "1.0.8802.1.1.2.1.4.2.1.4"
+	if by := walk(t, manager(t, b.Switch(), "public"), managementAddress); len(by) != 0 { // its neighbour speaks CDP alone
+		t.Errorf("LLDP tells an address of it: %v", by)
+	}
 	must(t, b.Plug(p.Name))
 	eventually(t, "it is back", func() bool { return b.Truth()[p.Name].Word() == "idle" })
 }
