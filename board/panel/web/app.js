@@ -1,13 +1,14 @@
-// The page's frame: which page is shown, the state of the connection, the
-// uplinks, and who is signed in.
+// The page's frame: which page is shown, the state of the connection, and who
+// is signed in.
 
-import { clockTime, h, icon, span, tick, word } from "./words.js";
+import { h, span, tick, word } from "./words.js";
 import { follow, start, store } from "./store.js";
 import * as board from "./board.js";
 import * as people from "./people.js";
 import * as phone from "./phone.js";
 import * as wall from "./wall.js";
 import { isDark } from "./matters.js";
+import { renderUplinks } from "./uplinks.js";
 import { account, signIn } from "./dialogs.js";
 
 const main = document.getElementById("main");
@@ -78,30 +79,6 @@ function renderAccount() {
   b.textContent = store.me?.signed_in ? store.me.name || store.me.role : "Sign in";
 }
 
-const told = { // how an uplink is, for a person
-  connected: (u) => [`Connected to ${u.name}`],
-  degraded: (u) => [`${u.name} answers badly`, u.why],
-  island: (u) => [`Running locally since ${clockTime(u.since)}`, `${u.name} does not answer`, u.why],
-  resync: (u) => [`${u.name} is back, catching up`],
-};
-
-function renderUplinks() {
-  const bar = document.getElementById("uplinks");
-  const all = [...store.uplinks.values()];
-  const srst = [...store.phones.values()].filter((p) => p.cause === "srst").length;
-  const key = JSON.stringify([srst, store.phones.size, all.map((u) => [u.name, u.mode, u.pending, u.why, u.since])]);
-  if (bar.dataset.key === key) return;
-  bar.dataset.key = key;
-  bar.hidden = !all.length && !srst;
-  const survivable = srst ? [h("p", { class: "uplink", "data-mode": "srst" }, icon("busy"), h("b", {}, `On the survivable router: ${srst} of ${store.phones.size} phones`))] : [];
-  bar.replaceChildren(...survivable, ...all.map((u) => {
-    const [head, ...rest] = (told[u.mode] || ((x) => [`${x.name}: ${x.mode}`]))(u);
-    if (u.pending) rest.push(`${u.pending} ${u.pending > 1 ? "changes" : "change"} to hand over`);
-    return h("p", { class: "uplink", "data-mode": u.mode }, icon(u.mode === "connected" ? "available" : "busy"), h("b", {}, head),
-      h("span", {}, rest.filter(Boolean).join(" · ")));
-  }));
-}
-
 function renderClosed() {
   main.replaceChildren(h("div", { class: "closed" }, h("h1", { tabindex: "-1" }, "Sign in to see this branch"),
     h("p", {}, "Reading needs an account here."), h("button", { type: "button", class: "primary", onclick: signIn }, "Sign in")));
@@ -111,7 +88,7 @@ function renderClosed() {
 function render() {
   renderLink();
   renderAccount();
-  renderUplinks();
+  renderUplinks(document.getElementById("uplinks"));
   if (store.link === "closed") return renderClosed();
   if (main.dataset.closed) {
     delete main.dataset.closed;

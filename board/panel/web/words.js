@@ -36,10 +36,17 @@ const hm = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
 
 export const clockTime = (iso) => new Date(iso).toLocaleTimeString([], hm);
 
+const isToday = (d) => new Date(now()).toDateString() === d.toDateString();
+
+// daysTime is the time, and the day where that is another than today.
+export function daysTime(iso) {
+  const d = new Date(iso), year = d.getFullYear() !== new Date(now()).getFullYear();
+  return isToday(d) ? clockTime(iso) : d.toLocaleString([], { weekday: "short", day: "numeric", month: "short", ...(year && { year: "numeric" }), ...hm });
+}
+
 export function dateTime(iso) {
   const d = new Date(iso);
-  const today = new Date().toDateString() === d.toDateString();
-  return today ? d.toLocaleTimeString([], { ...hm, second: "2-digit" })
+  return isToday(d) ? d.toLocaleTimeString([], { ...hm, second: "2-digit" })
     : d.toLocaleString([], { day: "numeric", month: "short", ...hm });
 }
 
@@ -54,6 +61,13 @@ export function h(tag, attrs, ...children) {
   el.append(...children.flat().filter((c) => c !== null && c !== undefined && c !== false));
   return el;
 }
+
+// verbatim is what others wrote: shown as it is, and in a direction of its own,
+// so that no name can turn the words around it (Unicode TR 9, 3.2).
+export const verbatim = (text) => h("bdi", {}, text);
+
+// joined are the parts that are there, with something between them.
+export const joined = (parts, between) => parts.filter(Boolean).flatMap((p, i) => (i ? [between, p] : [p]));
 
 export function icon(name) {
   const ns = "http://www.w3.org/2000/svg";
@@ -83,12 +97,21 @@ export function age(iso, before = "", after = "") {
 }
 
 function showAge(el) {
-  const text = el.before + span(now() - el.since) + el.after;
+  write(el, el.before + span(now() - el.since) + el.after);
+}
+
+// moment is a time of this day or an earlier one; at midnight today's gets its day.
+export function moment(iso) {
+  return h("time", { class: "moment", datetime: iso || false, title: iso && new Date(iso).toLocaleString() }, iso ? daysTime(iso) : "?");
+}
+
+function write(el, text) {
   if (el.textContent !== text) el.textContent = text;
 }
 
 export function tick() {
   for (const el of document.querySelectorAll("time.age")) if (el.since) showAge(el);
+  for (const el of document.querySelectorAll("time.moment[datetime]")) write(el, daysTime(el.dateTime));
 }
 
 // condition is a state in words that do not promise more than is known.
