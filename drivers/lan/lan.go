@@ -84,7 +84,7 @@ type Drawer interface {
 type Known func(mac string, addr netip.Addr) (name string, ok bool)
 
 // FoundPhone is told of each phone that may be contacted though perhaps it is not
-// listed, at each reading that shows it. It must not wait.
+// listed, at each reading that shows it behind a port with link. It must not wait.
 type FoundPhone func(name string, addr netip.Addr)
 
 // Needs is what the driver works with. Only SNMP is needed by Discover.

@@ -375,7 +375,8 @@ func TestNoPacketLeavesForAnAddressThatIsNotListed(t *testing.T) {
 
 // Phones are told of to who asks them, where they may be contacted.
 func TestPhonesInsideAllowAreTold(t *testing.T) {
-	a := snmptest.Start(t, "public", aSwitch(t, aPort{n: 1, phone: alice, watts: 3900}, aPort{n: 2, phone: bob, watts: 3900}))
+	a := snmptest.Start(t, "public", aSwitch(t, aPort{n: 1, phone: alice, watts: 3900}, aPort{n: 2, phone: bob, watts: 3900},
+		aPort{n: 3, phone: "SEP0011AABBCC03", down: true})) // its row is left over
 	for _, tt := range []struct {
 		allow []string
 		depth int

@@ -127,7 +127,8 @@ func (d *Driver) adopt(from *polled, r *reading) {
 		d.needs.Queue.Set(d.targets()...)
 	}
 	for _, p := range r.phones {
-		if d.needs.Found != nil && d.allowed(p.neighbour) {
+		// A row behind a port without link is left over: the phone is gone, or elsewhere.
+		if d.needs.Found != nil && p.up() && d.allowed(p.neighbour) {
 			d.needs.Found(p.name, p.addr)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,9 +17,14 @@ import (
 // contract's thousand, and as many that came in their place.
 const maxFound = 2048
 
-// keepsAddress is how long a found phone keeps its address though another claims it:
-// some polls of its switch, and CDP's and LLDP's hold times.
+// keepsAddress is how long a found phone keeps its address though another claims it,
+// and its name though that is claimed for another address: some polls of its
+// switch, and CDP's and LLDP's hold times.
 const keepsAddress = 10 * time.Minute
+
+// settles is how long a phone that cannot be asked, and that nobody names where it
+// was any more, is thought to be there yet: CDP's hold time.
+const settles = 3 * time.Minute
 
 // Found tells of a phone that a switch named. It is asked like one that is
 // listed, with the defaults for all, if its address is one that may be contacted
@@ -30,10 +36,28 @@ func (d *Driver) Found(name string, addr netip.Addr) {
 		return
 	}
 	p := d.config.Defaults.Phone(Entry{Name: name, Address: addr.String()})
-	if p.Check() == nil && d.roster.put(p, time.Now()) {
+	if p.Check() != nil {
+		return
+	}
+	switch asked, news := d.roster.put(p, time.Now()); news {
+	case taken:
 		d.log.Info("phone found, and asked", "device", p.Name, "peer", p.Address)
+	case disputed:
+		d.log.Warn("two phones go by one name: the one that was first and stays is asked, the other is not",
+			"device", p.Name, "peer", asked.Address, "other", p.Address)
 	}
 }
+
+// stands tells whether a phone is where it was found. It is not when it has been
+// silent for long enough to be out of reach, or another phone answers there.
+func (w *webPoller) stands(p Phone, there bool) {
+	if to, moved := w.roster.heard(p, there, time.Now()); moved {
+		w.log.Info("phone has moved, and is asked there", "device", p.Name, "from", p.Address, "peer", to.Address)
+	}
+}
+
+// another reports whether another phone answered in place of the one that was asked.
+func (f *Fault) another() bool { return strings.HasPrefix(f.Detail, adviceMoved) }
 
 // roster is whom the driver asks: the phones that are listed, and those that
 // were found since it was made.
@@ -41,34 +65,92 @@ type roster struct {
 	listed []Phone
 
 	mu    sync.Mutex
-	found map[string]sighting // by name
-	more  chan struct{}       // closed and renewed at each change
+	found map[string]*sighting // by name
+	more  chan struct{}        // closed and renewed at each change
 }
 
+// A sighting is where a phone was found.
 type sighting struct {
 	phone Phone
-	last  time.Time
+	last  time.Time // when it was last named
+	heard time.Time // when it last answered
+	lost  bool      // it does not answer any more, or another phone does
+	rival rival
+}
+
+// A rival is a phone of the same name at another address. The phone has moved
+// there, or another one uses its name; who is named by turns does not get it by turns.
+type rival struct {
+	phone       Phone
+	first, last time.Time
+	told        bool
+}
+
+// stays reports whether the name is still the phone's where it was found.
+func (s *sighting) stays(now time.Time) bool {
+	first := s.rival.first
+	if !first.IsZero() && now.Sub(first) >= settles && s.last.Before(first) && s.heard.Before(first) {
+		return false
+	}
+	return !s.lost && now.Sub(s.last) < keepsAddress
+}
+
+// contest notes that the name is claimed for another address, and reports whether
+// that is more than a move: the phone has answered since. One that cannot be asked
+// has at least been named since.
+func (s *sighting) contest(p Phone, now time.Time) bool {
+	r := &s.rival
+	if now.Sub(r.last) >= keepsAddress {
+		r.first = now
+	}
+	r.phone, r.last = p, now
+	real := s.heard.After(r.first) || s.heard.IsZero() && s.last.After(r.first)
+	news := real && !r.told
+	r.told = r.told || real
+	return news
 }
 
 func newRoster(listed []Phone) *roster {
-	return &roster{listed: listed, found: map[string]sighting{}, more: make(chan struct{})}
+	return &roster{listed: listed, found: map[string]*sighting{}, more: make(chan struct{})}
 }
 
-// put takes in a phone that was found, and reports whether that is new. An
-// address goes to a phone of another name once its holder is named no more: two
-// that claim the same one do not take turns. When there are too many, who was not
-// named for longest makes room.
-func (r *roster) put(p Phone, now time.Time) bool {
+// news is what came of a phone that was found.
+type news int
+
+const (
+	nothing  news = iota
+	taken         // it is asked from now on, or where it is now
+	disputed      // its name is another phone's, as is said once
+)
+
+// put takes in a phone that was found, and returns who has its name, and what is
+// new. A name goes to another address once the phone is not where it was, and an
+// address to a phone of another name once its holder is named no more: two that
+// claim the same one do not take turns.
+func (r *roster) put(p Phone, now time.Time) (Phone, news) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if slices.ContainsFunc(r.listed, func(l Phone) bool { return l.Name == p.Name || sameAddress(l.Address, p.Address) }) {
-		return false
+		return p, nothing
 	}
-	was, known := r.found[p.Name]
-	if known && was.phone == p {
-		r.found[p.Name] = sighting{p, now}
-		return false
+	switch s := r.found[p.Name]; {
+	case s != nil && s.phone == p:
+		s.last = now
+		return p, nothing
+	case s != nil && s.stays(now):
+		if s.contest(p, now) {
+			return s.phone, disputed
+		}
+		return s.phone, nothing
+	case r.take(p, now):
+		return p, taken
 	}
+	return p, nothing
+}
+
+// take gives a phone its name and its address, unless another has that. When there
+// are too many, who was not named for longest makes room.
+func (r *roster) take(p Phone, now time.Time) bool {
 	leaves := ""
 	for name, s := range r.found {
 		switch {
@@ -81,13 +163,32 @@ func (r *roster) put(p Phone, now time.Time) bool {
 			leaves = name
 		}
 	}
-	if !known && len(r.found) >= maxFound {
+	if r.found[p.Name] == nil && len(r.found) >= maxFound {
 		delete(r.found, leaves)
 	}
-	r.found[p.Name] = sighting{p, now}
+	r.found[p.Name] = &sighting{phone: p, last: now}
 	close(r.more)
 	r.more = make(chan struct{})
 	return true
+}
+
+// heard notes whether a phone that was found is there. One that is not is asked at
+// once where its name was claimed meanwhile.
+func (r *roster) heard(p Phone, there bool, now time.Time) (to Phone, moved bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.found[p.Name]
+	if s == nil || s.phone != p {
+		return p, false
+	}
+	if s.lost = !there; there {
+		s.heard = now
+		return p, false
+	}
+	if s.rival.last.IsZero() || now.Sub(s.rival.last) >= keepsAddress {
+		return p, false
+	}
+	return s.rival.phone, r.take(s.rival.phone, s.rival.last)
 }
 
 func sameAddress(listed, found string) bool {
@@ -144,12 +245,13 @@ func (r *round[S]) begin(ctx context.Context, g *errgroup.Group, of *roster) int
 }
 
 // set makes phones the ones that are asked. Those that stay keep their state and
-// their pace.
+// their pace; one that has moved is asked at once.
 func (r *round[S]) set(phones []Phone) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	by := map[string]*turn[S]{}
 	var targets []schedule.Target
+	var moved []string
 	for _, p := range phones {
 		if !r.asks(p) {
 			continue
@@ -158,12 +260,18 @@ func (r *round[S]) set(phones []Phone) int {
 		if t == nil {
 			t = &turn[S]{every: r.every, state: new(S)}
 		}
+		if t.phone.Address != "" && t.phone != p {
+			moved = append(moved, p.Name)
+		}
 		t.phone = p
 		by[p.Name] = t
 		targets = append(targets, schedule.Target{Key: p.Name, Every: t.every})
 	}
 	r.by = by
 	r.queue.Set(targets...)
+	for _, name := range moved {
+		r.queue.Hasten(name, 0)
+	}
 	return len(targets)
 }
 

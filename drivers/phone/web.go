@@ -112,6 +112,7 @@ func (w *webPoller) patience(st *webState) time.Duration {
 // answered tells the facts of a good poll, each with the age of its page.
 func (w *webPoller) answered(ctx context.Context, p Phone, st *webState, all []told) error {
 	st.misses = 0
+	w.stands(p, true)
 	every := w.pace(p.Name, st)
 	var obs []presence.Observation
 	for _, t := range all {
@@ -181,6 +182,9 @@ func (w *webPoller) missed(ctx context.Context, p Phone, st *webState, err error
 		w.doubt(p.Name, st.misses)
 	default:
 		st.misses = 0
+	}
+	if st.misses >= presence.Misses || f.another() {
+		w.stands(p, false)
 	}
 	return w.heart.Observe(ctx, slog.String("device", p.Name), presence.Observation{
 		Source: sourceReachWeb, Device: p.Name, Seen: time.Now(), TTL: w.reachTTL(),
