@@ -3,6 +3,7 @@ package panel
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -127,6 +128,43 @@ func TestTheBoardSaysWhatIsTheMatter(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A phone that somebody talks on is not dark, whatever is the matter with it.
+func TestDarkIsAStateAndNotACause(t *testing.T) {
+	h := newHouse(t)
+	set := func(i int, cause presence.Cause, state presence.DeviceState, why string) {
+		d := h.heart.phones[fmt.Sprintf("SEP0011AABBCC%02X", i*0x11)]
+		d.Cause, d.State, d.Diagnosis = cause, state, why
+		h.heart.setPhone(d)
+	}
+	populate(h.heart, 5)
+	set(0, presence.NoAnswer, presence.InUse, "on a call, and its web page does not answer")
+	set(1, presence.NoRegistrar, presence.OnHold, "on a call, and registered with no call server")
+	set(2, presence.WebDisabled, presence.InUse, "refuses web connections")
+	set(3, presence.OnSRST, presence.Idle, "runs on the branch's survivable router")
+	set(4, presence.CauseNotKnown, presence.Unreachable, "")
+	tb := newTab(t, h.url)
+	if tb == nil {
+		return
+	}
+	for path, each := range map[string]string{"/": ".card", "/wall": ".tile"} {
+		tb.open(path)
+		names := eval[[]string](tb, fmt.Sprintf(`[...document.querySelectorAll("%s .who")].map((e) => e.innerText).slice(0, 2)`, each))
+		if want := []string{"Elena Rossi", "Alice Martin"}; !slices.Equal(names, want) {
+			t.Errorf("%s begins with %q, want %q", path, names, want)
+		}
+		for _, matter := range []string{"1 phone does not answer", "1 phone registered nowhere", "1 phone with its web access off", "1 phone on the survivable router"} {
+			tb.shows(".matters", matter)
+		}
+	}
+	tb.until(`document.getElementById("announce").dataset.dark === "1"`)
+	set(0, presence.WebDisabled, presence.InUse, "refuses web connections")
+	set(3, presence.Fine, presence.Unpowered, "its port delivers no power")
+	tb.shows("#announce", "David Okafor: its port delivers no power")
+	if said := eval[string](tb, `document.getElementById("announce").textContent`); strings.Contains(said, "Alice") {
+		t.Errorf("of a phone in a call it is said: %q", said)
+	}
 }
 
 // A wallboard is not scrolled by anybody.

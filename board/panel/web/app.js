@@ -103,13 +103,14 @@ let wasDark = null;
 function announce() {
   if (store.link !== "live") return;
   const dark = new Map([...store.phones.values()].filter(isDark).map((p) => [p.name, `${board.titleOf(p)}: ${p.diagnosis || word(p.state)}`]));
-  const news = [];
+  const news = [], el = document.getElementById("announce");
   if (wasDark) {
     for (const [name, text] of dark) if (!wasDark.has(name)) news.push(text);
     for (const name of wasDark.keys()) if (!dark.has(name) && store.phones.has(name)) news.push(`${board.titleOf(store.phones.get(name))} is back`);
   }
   wasDark = dark;
-  if (news.length) document.getElementById("announce").textContent = news.length > 3 ? `${news.length} phones changed: ${dark.size} are dark` : news.join(". ");
+  el.dataset.dark = dark.size;
+  if (news.length) el.textContent = news.length > 3 ? `${news.length} phones changed: ${dark.size} are dark` : news.join(". ");
 }
 
 // theme goes from the system's to the other one, and back.

@@ -17,9 +17,10 @@ const sentence = {
 export const causes = Object.keys(sentence);
 export const causeWord = (c) => (sentence[c] ? sentence[c][2] : c === "fine" ? "Fine" : "Unknown");
 
-// dark are the causes for which a phone cannot take a call.
-const dark = new Set(["unpowered", "no-link", "no-address", "no-answer", "unregistered"]);
-export const isDark = (p) => dark.has(p.cause);
+// dark are the states in which a phone cannot take a call. The cause does not say
+// so: one whose pages are silent may be in a call all the same.
+const dark = new Set(["unpowered", "unreachable", "unregistered"]);
+export const isDark = (p) => dark.has(p.state);
 const isProblem = (p) => causes.includes(p.cause);
 
 // cabled are the causes that a switch can have: there it helps to know that all hang on one.
