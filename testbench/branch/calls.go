@@ -21,6 +21,7 @@ type leg struct {
 	id, callID uint64 // names of the dialog, and of the call it belongs to
 	initiator  bool
 	up         bool   // confirmed; a call that was handed on rings at one end only
+	kept       bool   // the phone has lost its call server meanwhile, and keeps the call
 	by         *phone // who transferred the call to this phone
 }
 

@@ -157,8 +157,11 @@ func (b *Branch) register(r Registration, names []string) error {
 			was := p.state.Registration
 			p.state.Registration = r
 			p.noteRegistration(now, was)
-			if r == Nowhere {
+			switch {
+			case r == Nowhere:
 				b.vanish(p, now)
+			case r != was:
+				p.leg.kept = p.leg.up
 			}
 			return nil
 		})

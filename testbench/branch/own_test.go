@@ -106,11 +106,53 @@ func TestAPhoneWithoutALeaseIsSilentAndLinked(t *testing.T) {
 	eventually(t, "it is back", func() bool { return b.Truth()[p.Name].Word() == "idle" })
 }
 
-func TestAnOld8821IsCrashedByCallInfo(t *testing.T) {
+func TestOnlyAnOld8821IsCrashedByCallInfo(t *testing.T) {
 	b := start(t, Options{Phones: len(models), PhoneUser: "pilot", PhonePassword: "flight"})
-	p := byModel(t, b, "CP-8821")
-	as(t, newPages(t), p, "/CGI/CallInfo1", "pilot", "flight")
-	if l, err := b.Load(p.Name); err != nil || l.Crashed != 1 || l.ByPath["/CGI/CallInfo1"] != 1 {
-		t.Errorf("%+v, %v", l, err)
+	g, p, crashed := newPages(t), byModel(t, b, "CP-8821"), 0
+	for _, tc := range []struct {
+		load    string
+		crashes bool
+	}{
+		{"", true}, // its own
+		{"sip8821.11-0-3-8", true}, {"sip8821.11-0-5-1", true}, {"sip8821.11-0-5SR2-1", true}, {"sip8821.10-3-1-20", true},
+		{"sip8821.11-0-5SR3-1", false}, {"sip8821.11-0-5SR12-1", false}, {"sip8821.11-0-6-7", false}, {"sip8821.11-0-6SR4-1", false},
+	} {
+		must(t, b.Firmware(p.Name, tc.load))
+		as(t, g, p, "/CGI/LineInfo", "pilot", "flight")
+		as(t, g, p, "/CGI/CallInfo1", "pilot", "flight")
+		l, err := b.Load(p.Name)
+		if must(t, err); l.Crashed > crashed != tc.crashes {
+			t.Errorf("%q: %+v", tc.load, l)
+		}
+		crashed = l.Crashed
 	}
+	other := byModel(t, b, "CP-8841")
+	as(t, g, other, "/CGI/Java/CallInfo1", "pilot", "flight")
+	if l, err := b.Load(other.Name); err != nil || l.Crashed > 0 || l.ByPath["/CGI/Java/CallInfo1"] != 1 {
+		t.Errorf("an 8841: %+v, %v", l, err)
+	}
+}
+
+// A call that was up when the call server went is kept until somebody hangs up.
+func TestACallOutlivesItsCallServer(t *testing.T) {
+	b := start(t, Options{Phones: 4, PhoneUser: "pilot", PhonePassword: "flight"})
+	g, alice := newPages(t), b.Phones()[0]
+	says := func(path string, words ...string) {
+		t.Helper()
+		_, body := as(t, g, alice, "/CGI/Java/"+path, "pilot", "flight")
+		for _, w := range words {
+			if !strings.Contains(body, w) {
+				t.Errorf("%s: no %s in %s", path, w, body)
+			}
+		}
+	}
+	must(t, b.Play(t.Context(), "call alice bob\nanswer bob"))
+	says("LineInfo", "<LineIconState>CONNECTED<")
+	must(t, b.Play(t.Context(), "srst\nexpect alice in-use"))
+	says("LineInfo", "<LineIconState>PRESERVATION<")
+	says("CallInfo1", "<LineState>PRESERVATION<", "<CallState>CONNECTED<")
+	must(t, b.Play(t.Context(), "hold alice"))
+	says("LineInfo", "<LineIconState>HOLD<")
+	must(t, b.Play(t.Context(), "hangup alice\ncall alice bob\nanswer bob"))
+	says("LineInfo", "<LineIconState>CONNECTED<")
 }

@@ -14,10 +14,17 @@ var icons = map[Doing]string{Idle: "ONHOOK", Dialing: "RINGOUT", Ringing: "RINGI
 // shows while the other holds the call is not known, and taken to be the same.
 const lineInUse = "REMINUSE"
 
+// lineKept is the icon of a call whose call server is gone: it goes on until
+// somebody hangs up. CallInfo tells it as before.
+const lineKept = "PRESERVATION"
+
 // icon is the state of a phone's own line.
 func (b *Branch) icon(p *phone) string {
 	if p.state.Registration != Nowhere && b.elsewhere(p) {
 		return lineInUse
+	}
+	if p.leg.kept && p.state.Doing == InUse {
+		return lineKept
 	}
 	return icons[p.state.Doing]
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -176,8 +177,15 @@ func (b *Branch) admits(r *http.Request) bool {
 // maxPaths bounds what is counted of a phone, whatever a client invents.
 const maxPaths = 64
 
-// count notes a request. CallInfo overflows the stack of an 8821 before 11.0(5)SR3
-// (CSCvs78272): here that is counted, so that a test can see that nobody asks.
+// fixed8821 are the loads of an 8821 from 11.0(5)SR3 on.
+var fixed8821 = regexp.MustCompile(`^sip8821\.11-0-(5SR([3-9]|[1-9][0-9])|([6-9]|[1-9][0-9])(SR[0-9]+)?)-`)
+
+// crashes reports whether CallInfo overflows the phone's stack: an 8821's before
+// 11.0(5)SR3 (CSCvs78272).
+func (p *phone) crashes() bool { return p.product == "CP-8821" && !fixed8821.MatchString(p.loaded()) }
+
+// count notes a request. A crash is only counted, so that a test can see that
+// nobody asks.
 func (b *Branch) count(p *phone, u *url.URL) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -187,7 +195,7 @@ func (b *Branch) count(p *phone, u *url.URL) {
 	if path := u.RequestURI(); len(p.asked) < maxPaths || p.asked[path] > 0 {
 		p.asked[path]++
 	}
-	if p.product == "CP-8821" && strings.Contains(u.Path, "CallInfo") {
+	if p.crashes() && strings.Contains(u.Path, "CallInfo") {
 		p.crashed++
 	}
 }
