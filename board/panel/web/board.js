@@ -1,6 +1,7 @@
 // The board: each phone a lamp, its state in words.
 
-import { age, condition, h, icon, keep, lamp, states, word } from "./words.js";
+import { age, condition, h, icon, lamp, states, word } from "./words.js";
+import { fill, keep } from "./patch.js";
 import { store } from "./store.js";
 import { causeWord, isDark, matters, mattersKey } from "./matters.js";
 
@@ -49,7 +50,7 @@ function selects(url) {
     const chosen = url.get(name);
     if (values.length < 2 && !chosen) return null;
     if (chosen && !values.includes(chosen)) values.push(chosen);
-    const s = h("select", { "aria-label": label, onchange: () => url.set(name, s.value) }, h("option", { value: "" }, `${label}: all`),
+    const s = h("select", { key: name, "data-name": name, "aria-label": label, onchange: () => url.set(name, s.value) }, h("option", { value: "" }, `${label}: all`),
       values.map((v) => h("option", { value: v, selected: v === chosen }, text(v))));
     return s;
   }).filter(Boolean);
@@ -66,8 +67,8 @@ function matches(phone, q) {
 // chips are filters with counts.
 export function chips(names, counts, total, chosen, choose, label) {
   const chip = (name, text, n) => h("button", {
-    type: "button", class: "chip", "data-lamp": name || "all", "aria-pressed": String(chosen === name), disabled: n === 0 && chosen !== name,
-    onclick: () => choose(chosen === name ? "" : name),
+    type: "button", key: name || "all", class: "chip", "data-lamp": name || "all", "aria-pressed": String(chosen === name), disabled: n === 0 && chosen !== name,
+    onclick: (e) => choose(e.currentTarget.getAttribute("aria-pressed") === "true" ? "" : name),
   }, icon(name || "all"), h("span", {}, text), h("b", {}, String(n)));
   return h("div", { class: "chips", role: "group", "aria-label": label },
     chip("", "All", total), names.map((s) => chip(s, s === "last-known" ? "Last known" : word(s), counts.get(s) || 0)));
@@ -81,7 +82,7 @@ export function summary() {
 
 // view makes the page; show is called at each change.
 export function view(main, url) {
-  const bar = h("div", { class: "bar" }), more = h("div", {}), matter = h("div", { class: "bar" });
+  const chosenBy = h("div", {}), more = h("div", {}), bar = h("div", { class: "bar" }, chosenBy, more), matter = h("div", { class: "bar" });
   const list = h("ul", { class: "cards", role: "list" });
   const none = h("p", { class: "empty" });
   main.replaceChildren(h("h1", { class: "unseen", tabindex: "-1" }, "Phones"), bar, matter, list, none);
@@ -93,21 +94,19 @@ export function view(main, url) {
     if (key !== shown) {
       shown = key;
       const names = ["idle", "ringing", "in-use", "on-hold", "last-known", ...states.slice(4)];
-      const next = chips(names, counts, store.phones.size, chosen, (s) => url.set("state", s), "Filter by state");
-      refocus(bar, next, more);
+      fill(chosenBy, chips(names, counts, store.phones.size, chosen, (s) => url.set("state", s), "Filter by state"));
     }
     const kinds = JSON.stringify(choices.map(([name, , of]) => [url.get(name), [...new Set([...store.phones.values()].map(of))].sort()]));
     if (kinds !== offered) {
       offered = kinds;
-      const focused = more.contains(document.activeElement) && document.activeElement.getAttribute("aria-label");
-      more.replaceChildren(selects(url));
-      if (focused) more.querySelector(`[aria-label="${focused}"]`)?.focus();
+      fill(more, selects(url));
+      for (const s of more.querySelectorAll("select")) s.value = url.get(s.dataset.name);
     }
     const m = mattersKey();
     if (m !== mattered) {
       mattered = m;
       matter.hidden = m === "[]";
-      matter.replaceChildren(matters() || "");
+      fill(matter, matters());
     }
     const items = [...store.phones.values()]
       .filter((p) => (!chosen || groupOf(p) === chosen) && matches(p, q) && choices.every(([name, , of]) => !url.get(name) || of(p) === url.get(name)))
@@ -116,11 +115,4 @@ export function view(main, url) {
     none.hidden = items.length > 0;
     none.textContent = store.phones.size ? "No phone matches." : "No phone is known yet. They are listed in the configuration, or found by discovery.";
   };
-}
-
-// refocus puts a new bar of chips in place of the old one, with the focus where it was.
-export function refocus(bar, next, ...rest) {
-  const old = [...bar.querySelectorAll("button")].indexOf(document.activeElement);
-  bar.replaceChildren(next, ...rest);
-  if (old >= 0) bar.querySelectorAll("button")[old]?.focus();
 }

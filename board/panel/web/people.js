@@ -1,8 +1,9 @@
 // The people: the one word of each, and why.
 
-import { age, availabilities, condition, h, keep, lamp, word } from "./words.js";
+import { age, availabilities, condition, h, lamp, word } from "./words.js";
+import { fill, keep } from "./patch.js";
 import { call, store } from "./store.js";
-import { chips, refocus } from "./board.js";
+import { chips } from "./board.js";
 import { mayActFor, statusDialog } from "./dialogs.js";
 
 const order = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
@@ -29,37 +30,39 @@ function because(d) {
 }
 
 function devices(d) {
-  return h("ul", { class: "devices", role: "list" }, d.devices.map((v) => h("li", {},
+  return h("ul", { class: "devices", role: "list" }, d.devices.map((v) => h("li", { key: v.name },
     lamp(v.state, v.freshness), h("a", { href: `/phones/${encodeURIComponent(v.name)}` }, v.name),
     h("span", {}, [condition(v.state, v.freshness), ...v.lines.map((l) => `${l.number} ${word(l.state).toLowerCase()}`)].join(" · ")))));
 }
 
+// reasons are what a row holds when it is open.
+function reasons(d) {
+  const say = () => statusDialog(store.people.get(d.presentity) || d);
+  return [h("h2", {}, "Because"), because(d), h("h2", {}, "Devices"), devices(d),
+    mayActFor(userOf(d)) && h("p", {}, h("button", { type: "button", onclick: say }, "Set status…"))].filter(Boolean);
+}
+
+function toggled(e, presentity) {
+  if (e.target.open) open.add(presentity);
+  else open.delete(presentity);
+  const d = store.people.get(presentity);
+  fill(e.target.querySelector(".more"), e.target.open && d ? reasons(d) : []);
+}
+
 function row(d) {
   const stale = d.freshness !== "live";
-  const more = h("div", { class: "more" });
-  const fill = (doc) => more.replaceChildren(...[
-    h("h2", {}, "Because"), because(doc), h("h2", {}, "Devices"), devices(doc),
-    mayActFor(userOf(doc)) && h("p", {}, h("button", { type: "button", onclick: () => statusDialog(doc) }, "Set status…"))].filter(Boolean));
-  const details = h("details", { open: open.has(d.presentity) },
-    h("summary", {},
-      lamp(d.availability, d.freshness),
-      h("span", { class: "who" }, d.name || userOf(d)),
-      h("span", { class: "number" }, numbersOf(d).join(", ")),
-      h("span", { class: "state" },
-        h("span", { class: "word" }, condition(d.availability, d.freshness)),
-        stale ? age(d.as_of, "", " ago") : age(d.since)),
-      h("span", { class: "note" }, d.note),
-      capabilities(d)),
-    more);
-  if (open.has(d.presentity)) fill(d);
-  details.addEventListener("toggle", () => {
-    if (details.open) open.add(d.presentity);
-    else open.delete(d.presentity);
-    if (details.open) fill(d);
-  });
-  const el = h("li", { class: "person", "data-name": d.presentity, "data-state": d.availability, "data-fresh": d.freshness }, details);
-  el.fill = fill;
-  return el;
+  return h("li", { class: "person", "data-name": d.presentity, "data-state": d.availability, "data-fresh": d.freshness },
+    h("details", { open: open.has(d.presentity), ontoggle: (e) => toggled(e, d.presentity) },
+      h("summary", {},
+        lamp(d.availability, d.freshness),
+        h("span", { class: "who" }, d.name || userOf(d)),
+        h("span", { class: "number" }, numbersOf(d).join(", ")),
+        h("span", { class: "state" },
+          h("span", { class: "word" }, condition(d.availability, d.freshness)),
+          stale ? age(d.as_of, "", " ago") : age(d.since)),
+        h("span", { class: "note" }, d.note),
+        capabilities(d)),
+      h("div", { class: "more" }, open.has(d.presentity) ? reasons(d) : [])));
 }
 
 // view makes the page. The ages of reasons grow without an event: what is open is asked for again now and then.
@@ -78,7 +81,7 @@ export function view(main, url) {
     if (key !== shown) {
       shown = key;
       const names = [...availabilities.slice(0, -1), "last-known", "unknown"];
-      refocus(bar, chips(names, counts, store.people.size, chosen, (s) => url.set("state", s), "Filter by availability"));
+      fill(bar, chips(names, counts, store.people.size, chosen, (s) => url.set("state", s), "Filter by availability"));
     }
     const items = [...store.people.values()]
       .filter((d) => (!chosen || groupOf(d) === chosen) && (!q || [d.name, d.note, d.presentity, ...numbersOf(d)].some((s) => s.toLowerCase().includes(q))))
@@ -97,6 +100,6 @@ async function refresh(list) {
     const el = list.kept?.get(presentity)?.el;
     if (!el) continue;
     const doc = await call("GET", `/api/v1/presence/${encodeURIComponent(presentity)}`).catch(() => null);
-    if (doc && el.isConnected && !el.contains(document.activeElement?.closest?.(".more"))) el.fill(doc.data);
+    if (doc && el.isConnected && open.has(presentity)) fill(el.querySelector(".more"), reasons(doc.data));
   }
 }

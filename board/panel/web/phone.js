@@ -1,6 +1,7 @@
 // One phone: everything that is known of it, and where that comes from.
 
 import { age, condition, dateTime, h, icon, lamp, word } from "./words.js";
+import { fill } from "./patch.js";
 import { call, store } from "./store.js";
 import { ownerOf, titleOf } from "./board.js";
 import { timeline } from "./timeline.js";
@@ -8,9 +9,10 @@ import { timeline } from "./timeline.js";
 const refreshEvery = 10_000;
 
 const facts = (...pairs) => h("dl", {}, pairs.filter(([, v]) => v !== "" && v !== null && v !== undefined && v !== false)
-  .flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+  .flatMap(([name, value]) => [h("dt", { key: name }, name), h("dd", { key: `${name}:` }, value)]));
 
-const section = (title, ...children) => h("section", {}, h("h2", {}, title), ...children);
+const section = (title, ...children) => h("section", { key: title }, h("h2", {}, title), ...children);
+const wide = (key, title, ...children) => h("section", { key, class: "wide" }, h("h2", {}, title), ...children);
 const untold = (text) => h("p", { class: "untold" }, text);
 
 function speed(bits) {
@@ -20,7 +22,7 @@ function speed(bits) {
 
 function lines(p) {
   if (!p.lines.length) return section("Lines", untold("No line is known."));
-  return section("Lines", h("ul", { class: "lines", role: "list" }, p.lines.map((l) => h("li", {},
+  return section("Lines", h("ul", { class: "lines", role: "list" }, p.lines.map((l) => h("li", { key: l.number },
     h("b", {}, l.number || "?"), h("span", {}, (l.held ? "On hold" : l.outgoing && l.state === "early" ? "Calling" : word(l.state)) + (l.elsewhere ? ", on another phone" : ""))))));
 }
 
@@ -49,9 +51,9 @@ function streams(p) {
   const all = p.streams.filter((s) => s.active || s.received > 0);
   if (!all.length) return null;
   const head = ["Codec", "Far end", "Received", "Lost", "Concealed", "Jitter", "MOS now", "on average", "at worst"];
-  return h("section", { class: "wide" }, h("h2", {}, all.some((s) => s.active) ? "Audio" : "Audio, when it last flowed"), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Audio streams" },
+  return wide("Audio", all.some((s) => s.active) ? "Audio" : "Audio, when it last flowed", h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Audio streams" },
     h("table", {}, h("thead", {}, h("tr", {}, head.map((t) => h("th", { scope: "col" }, t)))),
-      h("tbody", {}, all.map((s) => h("tr", {}, [s.codec && s.codec !== "None" ? s.codec : "–", s.remote || "–", String(s.received), share(s.lost, s.received),
+      h("tbody", {}, all.map((s) => h("tr", { key: `${s.codec} ${s.remote}` }, [s.codec && s.codec !== "None" ? s.codec : "–", s.remote || "–", String(s.received), share(s.lost, s.received),
         s.concealed ? `${(100 * s.concealed).toFixed(1)} %` : "–", s.jitter_ms ? `${s.jitter_ms} ms` + (s.max_jitter_ms ? `, at most ${s.max_jitter_ms}` : "") : "–",
         quality(s.mos), quality(s.avg_mos), quality(s.min_mos)].map((v) => h("td", {}, v))))))));
 }
@@ -60,13 +62,15 @@ const share = (lost, received) => (received + lost ? `${lost} (${(100 * lost / (
 
 function evidence(p) {
   if (!p.evidence?.length) return p.because.length ? h("ul", { class: "because" }, p.because.map((s) => h("li", {}, s))) : untold("Nobody has told anything about it yet.");
-  return h("ul", { class: "evidence", role: "list" }, p.evidence.map((e) => h("li", { class: e.live ? "" : "old" },
+  const nth = new Map();
+  const key = (source) => `${source} ${nth.set(source, (nth.get(source) || 0) + 1).get(source)}`;
+  return h("ul", { class: "evidence", role: "list" }, p.evidence.map((e) => h("li", { key: key(e.source), class: e.live ? "" : "old" },
     h("span", { class: "source" }, e.source), h("span", { class: "says" }, e.says.replace(p.name + " ", ""), e.live ? "" : " (last known)"), e.seen && age(e.seen, "", " ago"))));
 }
 
 function own(p) {
   const parts = [];
-  if (p.log?.length) parts.push(section("Its log, from its last change", h("ol", { class: "log", role: "list" }, p.log.map((l) => h("li", {}, l)))));
+  if (p.log?.length) parts.push(section("Its log, from its last change", h("ol", { class: "log", role: "list" }, p.log.map((l) => h("li", { key: l }, l)))));
   if (p.screen && (p.screen.prompt || p.screen.notify || p.screen.title)) {
     parts.push(section("Its screen, when nobody used it", facts(["Title", p.screen.title], ["Prompt", p.screen.prompt], ["Notice", p.screen.notify])));
   }
@@ -76,7 +80,7 @@ function own(p) {
 function history(entries) {
   if (!entries) return untold("Loading…");
   if (!entries.length) return untold("No change has been seen yet.");
-  return h("ol", { class: "history", role: "list" }, [...entries].reverse().map((e) => h("li", {},
+  return h("ol", { class: "history", role: "list" }, [...entries].reverse().map((e) => h("li", { key: `${e.at} ${e.to}` },
     h("time", { datetime: e.at }, e.at ? dateTime(e.at) : ""), lamp(e.to, "live"), h("b", {}, word(e.to)), h("span", {}, e.why))));
 }
 
@@ -85,21 +89,20 @@ function page(p, entries) {
   const stale = p.freshness !== "live";
   const able = [["audio", "audio"], ["video", "video"], ["im", "chat"], ["web-collaboration", "web sharing"]].filter(([k]) => p.capabilities[k]).map(([, t]) => t);
   return [
-    h("div", { class: "hero", "data-state": p.state, "data-fresh": p.freshness },
+    h("div", { key: "hero", class: "hero", "data-state": p.state, "data-fresh": p.freshness },
       lamp(p.state, p.freshness),
       h("div", {},
         h("h1", { tabindex: "-1" }, titleOf(p)),
         h("p", { class: "state" }, h("span", { class: "word" }, condition(p.state, p.freshness)), " ",
           stale ? age(p.as_of, "", " ago") : age(p.since, "for ")),
         p.diagnosis && h("p", { class: "diagnosis" }, p.diagnosis))),
-    h("div", { class: "facts" },
+    h("div", { key: "facts", class: "facts" },
       section("Phone", facts(["Name", p.name], ["Owner", owner?.name], ["Model", p.model], ["Description", p.description !== owner?.name && p.description],
         ["Address", p.address], ["MAC", p.mac], ["Serial", p.serial], ["Firmware", p.firmware], ["Capabilities", able.join(", ")],
         ["Voice messages", p.message_waiting === null ? "" : p.message_waiting ? (p.voice_messages ? `${p.voice_messages} new` : "waiting") : "none"])),
       h("div", { class: "stack" }, lines(p), registration(p)), port(p), streams(p),
-      h("section", { class: "wide" }, h("h2", {}, "Because"),
-        evidence(p)), own(p),
-      h("section", { class: "wide" }, h("h2", {}, "History"), entries && timeline(entries, p.state), history(entries))),
+      wide("Because", "Because", evidence(p)), own(p),
+      wide("History", "History", entries && timeline(entries, p.state), history(entries))),
   ];
 }
 
@@ -107,22 +110,22 @@ function page(p, entries) {
 export function view(main, name) {
   const body = h("div", { class: "phone" });
   main.replaceChildren(h("p", { class: "back" }, h("a", { href: "/" }, icon("back"), "All phones")), body);
-  let shown = null, entries = null, state = null;
-  const draw = (p) => body.replaceChildren(...page(p, entries));
+  let shown = null, latest = null, entries = null, state = null; // shown is the store's, latest may be newer
+  const draw = (p) => fill(body, page((latest = p), entries));
   const fetchHistory = async () => {
     const got = await call("GET", `/api/v1/phones/${encodeURIComponent(name)}/history`).catch(() => null);
     if (got) entries = got.data;
-    if (got && shown) draw(shown);
+    if (got && latest && body.isConnected) draw(latest);
   };
-  const timer = setInterval(async () => { // ages grow without an event
+  const timer = setInterval(async () => { // counters and evidence grow without an event
     if (document.hidden || store.link !== "live") return;
     const got = await call("GET", `/api/v1/phones/${encodeURIComponent(name)}`).catch(() => null);
-    if (got && body.isConnected) draw((shown = got.data));
+    if (got && body.isConnected && store.phones.get(name) === shown) draw(got.data);
   }, refreshEvery);
   const show = () => {
     const p = store.phones.get(name);
     if (!p) {
-      if (store.link !== "loading") body.replaceChildren(h("h1", { tabindex: "-1" }, name), untold("No phone is called that."));
+      if (store.link !== "loading") fill(body, h("h1", { key: "none", tabindex: "-1" }, name), untold("No phone is called that."));
       return;
     }
     if (p === shown) return;

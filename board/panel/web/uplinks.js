@@ -2,6 +2,7 @@
 // when none of them is reached; one of several that is down is only that.
 
 import { age, h, icon, joined, moment, verbatim } from "./words.js";
+import { fill } from "./patch.js";
 import { store } from "./store.js";
 
 const list = new Intl.ListFormat("en", { type: "conjunction" });
@@ -17,7 +18,7 @@ const silent = (u) => [verbatim(u.name), " has not answered since ", moment(u.si
 
 // local is the branch without any uplink: since the last of them went.
 function local(all) {
-  const since = all.map((u) => u.since).sort().at(-1);
+  const since = all.map((u) => u.since || "").sort().at(-1);
   const each = all.map((u) => joined([all.length > 1 ? h("span", {}, silent(u)) : h("span", {}, verbatim(u.name), " does not answer"), u.why && verbatim(u.why), pending(u)], " · "));
   return line("island", ["Running locally since ", moment(since)], age(since, "for "), ...each.map((e) => h("span", {}, e)));
 }
@@ -48,5 +49,5 @@ export function renderUplinks(bar) {
   if (bar.dataset.key === key) return;
   bar.dataset.key = key;
   bar.hidden = !all.length && !srst;
-  bar.replaceChildren(...(srst ? [survivable(srst)] : []), ...lines(all));
+  fill(bar, srst > 0 && survivable(srst), lines(all));
 }

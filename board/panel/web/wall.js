@@ -1,7 +1,8 @@
 // The wallboard: all phones on one screen that nobody scrolls, readable from
 // across the room. Few phones have words, many have a name, a thousand are dots.
 
-import { age, condition, h, keep, lamp, states, word } from "./words.js";
+import { age, condition, h, lamp, states, word } from "./words.js";
+import { fill, keep } from "./patch.js";
 import { store } from "./store.js";
 import { summary, titleOf } from "./board.js";
 import { isDark, matters, mattersKey } from "./matters.js";
@@ -66,13 +67,13 @@ export function view(main) {
     const sums = summary(), key = JSON.stringify([...sums]);
     if (key !== counted) {
       counted = key;
-      counts.replaceChildren(...["idle", "ringing", "in-use", "on-hold", ...states.slice(4), "last-known"].filter((s) => sums.get(s) || (s !== "last-known" && states.indexOf(s) < 4))
-        .map((s) => h("li", { class: sums.get(s) ? "" : "none" }, lamp(s === "last-known" ? "unknown" : s, s === "last-known" ? "last-known" : "live"), h("b", {}, String(sums.get(s) || 0)), s === "last-known" ? "Last known" : word(s))));
+      fill(counts, ["idle", "ringing", "in-use", "on-hold", ...states.slice(4), "last-known"].filter((s) => sums.get(s) || (s !== "last-known" && states.indexOf(s) < 4))
+        .map((s) => h("li", { key: s, class: sums.get(s) ? "" : "none" }, lamp(s === "last-known" ? "unknown" : s, s === "last-known" ? "last-known" : "live"), h("b", {}, String(sums.get(s) || 0)), s === "last-known" ? "Last known" : word(s))));
     }
     const m = mattersKey();
     if (m !== mattered) {
       mattered = m;
-      matter.replaceChildren(matters() || "");
+      fill(matter, matters());
     }
     const items = [...store.phones.values()].sort((a, b) => isDark(b) - isDark(a) || order.compare(titleOf(a), titleOf(b)) || order.compare(a.name, b.name));
     keep(tiles, items, (p) => p.name, (p) => [p.state, p.freshness, p.since, titleOf(p)], tile);

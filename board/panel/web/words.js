@@ -1,6 +1,8 @@
 // Words, ages and the making of elements. Text only ever enters the page as
 // text: nothing here parses HTML.
 
+import { write } from "./patch.js";
+
 export const states = ["idle", "ringing", "in-use", "on-hold", "unregistered", "unreachable", "unpowered", "unknown"];
 export const availabilities = ["available", "away", "busy", "on-the-phone", "in-a-meeting", "do-not-disturb", "out-of-office", "offline", "unknown"];
 
@@ -50,12 +52,13 @@ export function dateTime(iso) {
     : d.toLocaleString([], { day: "numeric", month: "short", ...hm });
 }
 
-// h makes an element. Attributes that are false or null are left out.
+// h makes an element. Attributes that are false or null are left out; key is for patch.
 export function h(tag, attrs, ...children) {
   const el = document.createElement(tag);
   for (const [name, value] of Object.entries(attrs || {})) {
     if (value === false || value === null || value === undefined) continue;
-    if (name.startsWith("on")) el.addEventListener(name.slice(2), value);
+    if (name === "key") el.key = value;
+    else if (name.startsWith("on")) el.addEventListener(name.slice(2), value);
     else el.setAttribute(name, value === true ? "" : value);
   }
   el.append(...children.flat().filter((c) => c !== null && c !== undefined && c !== false));
@@ -105,10 +108,6 @@ export function moment(iso) {
   return h("time", { class: "moment", datetime: iso || false, title: iso && new Date(iso).toLocaleString() }, iso ? daysTime(iso) : "?");
 }
 
-function write(el, text) {
-  if (el.textContent !== text) el.textContent = text;
-}
-
 export function tick() {
   for (const el of document.querySelectorAll("time.age")) if (el.since) showAge(el);
   for (const el of document.querySelectorAll("time.moment[datetime]")) write(el, daysTime(el.dateTime));
@@ -119,28 +118,4 @@ export function condition(state, freshness) {
   if (freshness === "unknown") return "Not seen yet";
   if (freshness === "last-known") return `Last known: ${word(state).toLowerCase()}`;
   return word(state);
-}
-
-// keep makes the children of a list those of items, and makes anew only those
-// of which something that uses names has changed. What is focused stays so.
-export function keep(list, items, key, uses, make) {
-  const old = list.kept || new Map();
-  const kept = new Map();
-  let at = list.firstElementChild;
-  for (const item of items) {
-    const k = key(item), now = uses(item), was = old.get(k);
-    const same = was && now.every((v, i) => v === was.now[i]);
-    const el = same ? was.el : make(item);
-    if (was && !same) {
-      if (at === was.el) at = el;
-      const focused = was.el.contains(document.activeElement);
-      was.el.replaceWith(el);
-      if (focused) (el.querySelector("a, button, summary") || el).focus();
-    }
-    kept.set(k, { el, now });
-    if (el === at) at = at.nextElementSibling;
-    else list.insertBefore(el, at);
-  }
-  for (const [k, { el }] of old) if (!kept.has(k)) el.remove();
-  list.kept = kept;
 }
