@@ -7,6 +7,7 @@ import * as board from "./board.js";
 import * as people from "./people.js";
 import * as phone from "./phone.js";
 import * as wall from "./wall.js";
+import { titleOf } from "./phones.js";
 import { isDark } from "./matters.js";
 import { renderUplinks } from "./uplinks.js";
 import { account, signIn } from "./dialogs.js";
@@ -102,11 +103,11 @@ function render() {
 let wasDark = null;
 function announce() {
   if (store.link !== "live") return;
-  const dark = new Map([...store.phones.values()].filter(isDark).map((p) => [p.name, `${board.titleOf(p)}: ${p.diagnosis || word(p.state)}`]));
+  const dark = new Map([...store.phones.values()].filter(isDark).map((p) => [p.name, `${titleOf(p)}: ${p.diagnosis || word(p.state)}`]));
   const news = [], el = document.getElementById("announce");
   if (wasDark) {
     for (const [name, text] of dark) if (!wasDark.has(name)) news.push(text);
-    for (const name of wasDark.keys()) if (!dark.has(name) && store.phones.has(name)) news.push(`${board.titleOf(store.phones.get(name))} is back`);
+    for (const name of wasDark.keys()) if (!dark.has(name) && store.phones.has(name)) news.push(`${titleOf(store.phones.get(name))} is back`);
   }
   wasDark = dark;
   el.dataset.dark = dark.size;

@@ -1,15 +1,12 @@
 // The board: each phone a lamp, its state in words.
 
-import { age, condition, h, icon, lamp, states, word } from "./words.js";
+import { age, condition, h, icon, joined, lamp, states, word } from "./words.js";
 import { fill, keep } from "./patch.js";
 import { store } from "./store.js";
+import { elsewhere, numbersOf, ownerOf, titleOf } from "./phones.js";
 import { causeWord, isDark, matters, mattersKey } from "./matters.js";
 
 const order = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
-
-export const ownerOf = (phone) => store.people.get(phone.owner);
-export const titleOf = (phone) => ownerOf(phone)?.name || phone.description || phone.name;
-const numbersOf = (phone) => phone.lines.map((l) => l.number).filter(Boolean);
 
 // group puts what cannot be vouched for under a heading of its own.
 const groupOf = (phone) => (phone.freshness === "last-known" ? "last-known" : phone.freshness === "unknown" ? "unknown" : phone.state);
@@ -30,10 +27,13 @@ function card(phone) {
 }
 
 // third is the card's last line: what is the matter, else what its owner says, else
-// which phone it is. One line, so that all cards are of one height.
+// which phone it is; before it, which of its numbers is used elsewhere. One line,
+// so that all cards are of one height.
 function third(phone, said) {
-  const text = phone.diagnosis || said || [phone.model, phone.name].filter((s) => s && s !== titleOf(phone)).join(" · ");
-  return h("span", { class: phone.diagnosis ? "meta matter diagnosis" : said ? "meta said" : "meta", title: text }, text);
+  const used = elsewhere(phone), which = [phone.model, phone.name].filter((s) => s && s !== titleOf(phone));
+  const parts = phone.diagnosis ? [phone.diagnosis] : said ? [said] : which;
+  return h("span", { class: phone.diagnosis ? "meta matter diagnosis" : said ? "meta said" : "meta", title: [used, ...parts].filter(Boolean).join(" · ") },
+    joined([used && h("span", { class: "elsewhere" }, used), ...parts], " · "));
 }
 
 // Filters beside the state, each a parameter of the address.

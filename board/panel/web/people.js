@@ -1,9 +1,10 @@
 // The people: the one word of each, and why.
 
-import { age, availabilities, condition, h, lamp, word } from "./words.js";
+import { age, availabilities, condition, h, lamp } from "./words.js";
 import { fill, keep } from "./patch.js";
 import { call, store } from "./store.js";
 import { chips } from "./board.js";
+import { lineWord } from "./phones.js";
 import { mayActFor, statusDialog } from "./dialogs.js";
 
 const order = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
@@ -29,10 +30,13 @@ function because(d) {
   return list;
 }
 
+// lineOf is a line with all that is known of it: a document does not tell that it is used elsewhere.
+const lineOf = (device, l) => store.phones.get(device.name)?.lines.find((o) => o.number === l.number && o.state === l.state) || l;
+
 function devices(d) {
   return h("ul", { class: "devices", role: "list" }, d.devices.map((v) => h("li", { key: v.name },
     lamp(v.state, v.freshness), h("a", { href: `/phones/${encodeURIComponent(v.name)}` }, v.name),
-    h("span", {}, [condition(v.state, v.freshness), ...v.lines.map((l) => `${l.number} ${word(l.state).toLowerCase()}`)].join(" · ")))));
+    h("span", {}, [condition(v.state, v.freshness), ...v.lines.map((l) => `${l.number} ${lineWord(lineOf(v, l)).toLowerCase()}`)].join(" · ")))));
 }
 
 // reasons are what a row holds when it is open.

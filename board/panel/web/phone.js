@@ -1,9 +1,9 @@
 // One phone: everything that is known of it, and where that comes from.
 
-import { age, condition, dateTime, h, icon, lamp, word } from "./words.js";
+import { age, condition, dateTime, h, icon, joined, lamp, word } from "./words.js";
 import { fill } from "./patch.js";
 import { call, store } from "./store.js";
-import { ownerOf, titleOf } from "./board.js";
+import { lineWord, ownerOf, titleOf, users } from "./phones.js";
 import { timeline } from "./timeline.js";
 
 const refreshEvery = 10_000;
@@ -20,10 +20,12 @@ function speed(bits) {
   return bits >= 1e9 ? `${bits / 1e9} Gbit/s` : `${bits / 1e6} Mbit/s`;
 }
 
+const at = (links) => (links.length ? [": ", ...joined(links, ", ")] : null);
+
 function lines(p) {
   if (!p.lines.length) return section("Lines", untold("No line is known."));
   return section("Lines", h("ul", { class: "lines", role: "list" }, p.lines.map((l) => h("li", { key: l.number },
-    h("b", {}, l.number || "?"), h("span", {}, (l.held ? "On hold" : l.outgoing && l.state === "early" ? "Calling" : word(l.state)) + (l.elsewhere ? ", on another phone" : ""))))));
+    h("b", {}, l.number || "?"), h("span", {}, lineWord(l), l.elsewhere && at(users(p, l)))))));
 }
 
 function registration(p) {

@@ -4,7 +4,8 @@
 import { age, condition, h, lamp, states, word } from "./words.js";
 import { fill, keep } from "./patch.js";
 import { store } from "./store.js";
-import { summary, titleOf } from "./board.js";
+import { summary } from "./board.js";
+import { titleOf } from "./phones.js";
 import { isDark, matters, mattersKey } from "./matters.js";
 
 const order = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
