@@ -41,6 +41,7 @@ type session struct {
 	limit             *io.LimitedReader // under reader: what the answer may still cost
 	reader            *bufio.Reader
 	reused            bool       // the connection has carried an answer
+	heard             bool       // it has answered something
 	remote            netip.Addr // whom we really talked to
 }
 
@@ -58,6 +59,7 @@ type answer struct {
 	Body        []byte
 	Took        time.Duration
 	Challenge   string // WWW-Authenticate
+	RetryAfter  string
 }
 
 // get fetches one page that is open to anybody.
@@ -112,15 +114,30 @@ func (s *session) fetch(ctx context.Context, path, authorization string) (answer
 
 // judge says what a status other than 200 means.
 func (s *session) judge(a answer) error {
+	f := &Fault{Reach: presence.Garbled, Page: a.Path, Status: a.Status, Detail: fmt.Sprintf("answers HTTP %d", a.Status)}
 	switch {
 	case a.Status == http.StatusOK:
 		return nil
-	case a.Status == http.StatusUnauthorized || a.Status == http.StatusForbidden:
-		return &Fault{Reach: presence.Refused, Page: a.Path, Detail: adviceAuth, Missing: true}
-	case a.Status >= 400 && a.Status < 500, a.Status == http.StatusNotImplemented:
-		return &Fault{Reach: presence.Garbled, Page: a.Path, Detail: fmt.Sprintf("has no such page (HTTP %d)", a.Status), Missing: true}
+	case f.denied():
+		f.Reach, f.Detail = presence.Refused, adviceAuth
+	case f.gone():
+		f.Detail = fmt.Sprintf("has no such page (HTTP %d)", a.Status)
+	case f.busy():
+		f.Wait = retryAfter(a.RetryAfter, time.Now())
 	}
-	return garbled(a.Path, "answers HTTP %d", a.Status)
+	return f
+}
+
+// retryAfter reads the field of that name (RFC 9110 §10.2.3), 0 where it says
+// nothing. Nobody may put himself off for longer than maxWait.
+func retryAfter(field string, now time.Time) time.Duration {
+	wait := time.Duration(0)
+	if n, err := strconv.ParseUint(field, 10, 31); err == nil {
+		wait = time.Duration(n) * time.Second
+	} else if at, err := http.ParseTime(field); err == nil {
+		wait = at.Sub(now)
+	}
+	return max(0, min(wait, maxWait))
 }
 
 // follow moves the session to where a redirect points, if that is the same host.
@@ -175,6 +192,7 @@ func (s *session) ask(ctx context.Context, path string) (answer, string, error) 
 	}
 	s.close()
 	if f, ok := errors.AsType[*Fault](err); ok {
+		f.Dial = at == dialling
 		return a, "", f
 	}
 	if errors.Is(ctx.Err(), context.Canceled) {
@@ -208,7 +226,8 @@ func (s *session) exchange(ctx context.Context, path string) (a answer, to strin
 	}
 	defer resp.Body.Close()
 	a = answer{Status: resp.StatusCode, Server: resp.Header.Get("Server"), ContentType: resp.Header.Get("Content-Type"),
-		Challenge: clip(resp.Header.Get("WWW-Authenticate"), 1000)}
+		Challenge: clip(resp.Header.Get("WWW-Authenticate"), 1000), RetryAfter: resp.Header.Get("Retry-After")}
+	s.heard = true
 	if a.Status >= 300 && a.Status < 400 && resp.Header.Get("Location") != "" {
 		return a, resp.Header.Get("Location"), reading, nil
 	}

@@ -133,6 +133,9 @@ func (p Pace) withDefaults() Pace {
 	return p
 }
 
+// inCall is how often a phone is asked while a call is on it.
+func (c Config) inCall() time.Duration { return min(c.Web, max(2*time.Second, c.Web/4)) }
+
 // Server is a call server to subscribe to, resolved.
 type Server struct {
 	Name   string

@@ -32,6 +32,7 @@ type fakePhone struct {
 	folder   string
 	talking  atomic.Bool
 	files    sync.Map     // path with query → file name, in place of the usual one; "" for 404
+	odd      sync.Map     // path with query → http.HandlerFunc that answers in place of the page
 	user     string       // name and password that /CGI pages want; "": they are not there
 	open     atomic.Int32 // connections now
 	most     atomic.Int32 // the most there ever were at a time
@@ -54,6 +55,10 @@ func (f *fakePhone) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	f.asked = append(f.asked, path)
 	f.mu.Unlock()
+	if do, ok := f.odd.Load(path); ok {
+		do.(http.HandlerFunc)(w, r)
+		return
+	}
 	file := usual[path]
 	if path == pathStream+"?1" && f.talking.Load() {
 		file = "stream-active.xml"
@@ -80,6 +85,21 @@ func (f *fakePhone) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.bytes.Add(int64(len(body)))
 	w.Header().Set("Content-Type", `text/xml; charset="utf-8"`)
 	_, _ = w.Write(body)
+}
+
+// sends has a page answered with these instead; status 0 is the page again.
+func (f *fakePhone) sends(path string, status int, body string, head ...string) {
+	if status == 0 {
+		f.odd.Delete(path)
+		return
+	}
+	f.odd.Store(path, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		for i := 0; i+1 < len(head); i += 2 {
+			w.Header().Set(head[i], head[i+1])
+		}
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}))
 }
 
 // took gives what was asked for since the last time.

@@ -76,6 +76,9 @@ var Families = []Family{
 // open to anybody, and nothing that asks for a user.
 var strange = Family{Name: "unknown", Streams: 3, Ports: true, Log: true, Calls: never, Source: "none"}
 
+// strangeFlat is a phone of no known family that has a status page.
+var strangeFlat = Family{Name: "unknown, with a status page", Dialect: flatDialect, Calls: never, Source: "none"}
+
 // models matches Cisco's model numbers, with CP- before them or not.
 func models(numbers string) *regexp.Regexp {
 	return regexp.MustCompile(`(?i)^(CP-|Cisco (Unified )?IP Phone )?(` + numbers + `)(G|G-GE|-K9)?$`)

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"syscall"
+	"time"
 
 	"pilotlight/agent/presence"
 )
@@ -16,11 +18,34 @@ import (
 type Fault struct {
 	// Reach is what it says of the phone's reachability; empty when the trouble
 	// is ours (no file descriptor, no such name), which says nothing.
-	Reach   presence.ReachOutcome
-	Page    string // the path that was asked for
-	Detail  string // a sentence for the administrator, the same for the same trouble
-	Missing bool   // the phone answers, and has no such page
-	Err     error
+	Reach  presence.ReachOutcome
+	Page   string        // the path that was asked for
+	Detail string        // a sentence for the administrator, the same for the same trouble
+	Status int           // the HTTP status, where that is what is wrong
+	Wait   time.Duration // how long it asks to be left alone (Retry-After)
+	Dial   bool          // no connection came about: no single page is to blame
+	Err    error
+}
+
+// gone reports that the phone says it has no such page. Once may be a web server
+// that has just started.
+func (f *Fault) gone() bool {
+	return f.Status == http.StatusNotFound || f.Status == http.StatusGone || f.Status == http.StatusNotImplemented
+}
+
+// denied reports that the page is there, and not for us.
+func (f *Fault) denied() bool {
+	return f.Status == http.StatusUnauthorized || f.Status == http.StatusForbidden
+}
+
+// busy reports a phone that asks to be left alone for a while.
+func (f *Fault) busy() bool {
+	return f.Status == http.StatusTooManyRequests || f.Status == http.StatusServiceUnavailable
+}
+
+// own reports a fault of the page, which says nothing against the phone's other pages.
+func (f *Fault) own() bool {
+	return f.Reach != "" && f.Reach != presence.Silent && !f.Dial && !f.another()
 }
 
 // Error is one line for a log.
@@ -71,7 +96,7 @@ const (
 // server said proves that it lives; only silence is a miss; and what failed on
 // this side proves nothing.
 func faultOf(at stage, page string, err error) *Fault {
-	f := &Fault{Page: page, Err: err}
+	f := &Fault{Page: page, Err: err, Dial: at == dialling}
 	switch {
 	case errors.Is(err, context.Canceled):
 		f.Detail = "given up"

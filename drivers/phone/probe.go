@@ -136,7 +136,7 @@ func (r *ProbeResult) fetch(ctx context.Context, s *session, path string, read f
 	}
 	pp.Says = f.Detail
 	r.advise(f, path)
-	return f.Missing || f.Reach == presence.Garbled
+	return f.own() || f.another()
 }
 
 // advise puts what a fault calls for among the findings, once.
@@ -149,9 +149,9 @@ func (r *ProbeResult) advise(f *Fault, path string) {
 		say = f.Detail
 	case f.Reach == "":
 		say = "this machine could not ask: " + f.Error()
-	case f.Missing && path == pathDevice:
+	case f.gone() && path == pathDevice:
 		say = "it has no " + pathDevice + ": not a phone with Unified CM firmware (3PCC and SPA phones tell of themselves in /status.xml)"
-	case f.Missing:
+	case f.gone():
 		return // the page's own line says so, and it is no trouble
 	}
 	for _, had := range r.Findings {

@@ -33,13 +33,14 @@ type account struct {
 	status  string // path of the status page
 	adapter bool   // its facts come by the Serviceability adapters
 
-	device  DeviceInfo
-	missing map[string]time.Time // pages that it has not got, and when to ask again
-	users   refusals             // pages that ask for a user
-	streams int                  // the highest stream that was active
-	reg     presence.Registration
-	regSeen bool
-	video   bool
+	device    DeviceInfo
+	troubles  map[string]*trouble // pages that could not be read
+	senseless int                 // visits in a row in which the page of its dialect made no sense
+	users     refusals            // pages that ask for a user
+	streams   int                 // the highest stream that was active
+	reg       presence.Registration
+	regSeen   bool
+	video     bool
 
 	deviceAt, networkAt, placeAt, screenAt, logAt time.Time
 	news                                          bool // something happened that its log may explain
@@ -80,13 +81,18 @@ type sweep struct {
 	told  []told
 }
 
-// run reads what is due. An error is the phone's, and spoils the visit: only the
-// pages that change seldom may fail by themselves.
+// run reads what is due. An error is the phone's, and spoils the visit: a page
+// that fails by itself is remembered as that (trouble), and spoils no other.
 func (w *sweep) run(ctx context.Context) error {
-	now := time.Now()
-	if w.a.missing == nil {
-		w.a.missing = map[string]time.Time{}
+	if w.a.troubles == nil {
+		w.a.troubles = map[string]*trouble{}
 	}
+	err := w.read(ctx, time.Now())
+	w.a.reconsider(err)
+	return err
+}
+
+func (w *sweep) read(ctx context.Context, now time.Time) error {
 	if w.a.dialect == flatDialect {
 		return w.flat(ctx)
 	}
@@ -103,6 +109,11 @@ func (w *sweep) run(ctx context.Context) error {
 	if err := w.calls(ctx); err != nil {
 		return err
 	}
+	if !w.heard { // no page was to be asked for: that it answers has still to be seen
+		if err := w.who(ctx); err != nil {
+			return err
+		}
+	}
 	return w.seldom(ctx, now)
 }
 
@@ -110,14 +121,6 @@ func (w *sweep) run(ctx context.Context) error {
 func due(last time.Time, every time.Duration, now time.Time) bool {
 	return last.IsZero() || now.Sub(last) >= every
 }
-
-// has reports whether a page is worth asking for.
-func (w *sweep) has(path string) bool {
-	until, missing := w.a.missing[path]
-	return !missing || time.Now().After(until)
-}
-
-func (w *sweep) lacks(path string) { w.a.missing[path] = time.Now().Add(w.pace.Forget) }
 
 // page fetches and reads one page, by the adapter where that is the phone's way.
 func (w *sweep) page(ctx context.Context, path string) (Page, error) {
@@ -127,7 +130,7 @@ func (w *sweep) page(ctx context.Context, path string) (Page, error) {
 				return w.byAdapter(ctx, ad.adapter)
 			}
 		}
-		return Page{}, &Fault{Reach: presence.Garbled, Page: path, Missing: true}
+		return Page{}, &Fault{Reach: presence.Garbled, Page: path, Status: http.StatusNotFound, Detail: "has no such adapter"}
 	}
 	return w.session.page(ctx, path)
 }
@@ -146,11 +149,11 @@ func (w *sweep) byAdapter(ctx context.Context, adapter string) (Page, error) {
 }
 
 // who reads the identity. What a phone of no known kind speaks is found by
-// asking: the X page, the adapter of old 7900 loads, the multiplatform page.
+// asking: the X page, the multiplatform page, the adapter of old 7900 loads.
 func (w *sweep) who(ctx context.Context) error {
 	at := time.Now()
 	page, err := w.page(ctx, pathDevice)
-	if f, ok := errors.AsType[*Fault](err); ok && f.Missing && f.Reach == presence.Garbled && w.a.dialect == anyDialect {
+	if f, ok := errors.AsType[*Fault](err); ok && f.gone() && w.a.dialect == anyDialect {
 		if page, err = w.otherwise(ctx, f); w.a.dialect == flatDialect {
 			return err
 		}
@@ -166,7 +169,7 @@ func (w *sweep) who(ctx context.Context) error {
 		return err
 	}
 	if d.Firmware != w.a.device.Firmware {
-		w.a.missing = map[string]time.Time{}
+		clear(w.a.troubles)
 	}
 	w.a.device, w.a.deviceAt, w.a.family, w.a.dialect = d, at, FamilyOf(d.Model), pageDialect
 	f := presence.Facts{
@@ -181,59 +184,17 @@ func (w *sweep) who(ctx context.Context) error {
 	return nil
 }
 
-// otherwise asks a phone without X pages in the other two ways, once a day.
-func (w *sweep) otherwise(ctx context.Context, why *Fault) (Page, error) {
-	none := *why
-	none.Detail = adviceOther
-	for _, path := range []string{pathStatus, pathStatusAdmin} {
-		if !w.has(path) {
-			continue
-		}
-		w.a.status = path
-		err := w.flat(ctx)
-		if f, ok := errors.AsType[*Fault](err); !ok || !f.Missing {
-			w.a.dialect = flatDialect
-			return Page{}, err
-		} else if f.Reach == presence.Refused { // it is there, and wants another user
-			w.a.dialect = flatDialect
-			return Page{}, err
-		}
-		w.lacks(path)
-	}
-	if !w.has(pathAdapter) {
-		return Page{}, &none
-	}
-	page, err := w.byAdapter(ctx, "device")
-	if err == nil {
-		w.a.adapter = true
-		return page, nil
-	}
-	if f, ok := errors.AsType[*Fault](err); !ok || !f.Missing {
-		return Page{}, err
-	}
-	w.lacks(pathAdapter)
-	return Page{}, &none
-}
-
 // where reads the registration.
 func (w *sweep) where(ctx context.Context) error {
 	at := time.Now()
-	if !w.has(pathNetwork) {
-		return nil
-	}
-	page, err := w.page(ctx, pathNetwork)
-	if isMissing(err) {
-		w.lacks(pathNetwork)
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	n, err := page.Network()
-	if err != nil {
-		return garbled(pathNetwork, "sends %s", err)
-	}
-	if err := w.isWho(n.HostName); err != nil {
+	var n NetworkInfo
+	ok, err := w.try(ctx, pathNetwork, func(p Page) (err error) {
+		if n, err = p.Network(); err != nil {
+			return err
+		}
+		return w.isWho(n.HostName)
+	})
+	if !ok {
 		return err
 	}
 	w.a.networkAt, w.a.video = at, n.Video != nil && *n.Video
@@ -268,40 +229,6 @@ func (s *session) isWho(host string) error {
 	return nil
 }
 
-// flat reads the one page of multiplatform firmware.
-func (w *sweep) flat(ctx context.Context) error {
-	at := time.Now()
-	w.most = maxStatus
-	defer func() { w.most = 0 }()
-	a, err := w.getAs(ctx, w.a.status, false)
-	if err != nil {
-		return err
-	}
-	s, err := ParseStatus(a.Body, a.ContentType)
-	if err != nil {
-		return garbled(w.a.status, "sends %s", err)
-	}
-	if mac := strings.TrimPrefix(strings.ToUpper(w.phone.Name), "SEP"); sepName(w.phone.Name) && s.MAC != "" && s.MAC != mac {
-		return garbled(w.a.status, "%s: %s", adviceMoved, s.MAC)
-	}
-	w.a.family, w.a.deviceAt = FamilyOf(s.Product), at
-	w.a.device = DeviceInfo{HostName: s.HostName, MAC: s.MAC, Model: s.Product, Serial: s.Serial, Firmware: s.Firmware}
-	f := presence.Facts{
-		Identity:     &presence.Identity{Model: s.Product, Serial: s.Serial, Firmware: s.Firmware, MAC: s.MAC, Address: w.remote},
-		Reach:        &presence.Reach{Outcome: presence.Answered, Via: "web"},
-		Abilities:    &presence.Abilities{Audio: true},
-		Registration: s.Registration(), Messages: s.Messages(), Calls: s.Calls(w.phone.User), Streams: &presence.Streams{List: s.Streams},
-	}
-	w.a.streams = len(s.Streams)
-	if f.Calls != nil && busy(f.Calls) {
-		w.a.streams = max(w.a.streams, 1)
-	}
-	w.registered(f.Registration)
-	w.a.news = false // such a phone has no log to read
-	w.tell(sourceWeb, at, 0, f)
-	return nil
-}
-
 // page fetches and reads one page.
 func (s *session) page(ctx context.Context, path string) (Page, error) {
 	a, err := s.get(ctx, path)
@@ -315,38 +242,35 @@ func (s *session) page(ctx context.Context, path string) (Page, error) {
 	return page, nil
 }
 
-func isMissing(err error) bool {
-	f, ok := errors.AsType[*Fault](err)
-	return ok && f.Missing
-}
-
-// personal fetches a page that asks for a user, and gives its body to read.
-// Missing reports that the page is not there, or not for us for a while.
-func (w *sweep) personal(ctx context.Context, path string, read func(body []byte, contentType string) error) (missing bool, err error) {
+// personal fetches a page that asks for a user, and gives its body to read. ok is
+// false where it is not to be had, or not by us for a while.
+func (w *sweep) personal(ctx context.Context, path string, read func(body []byte, contentType string) error) (ok bool, _ error) {
 	now := time.Now()
-	if w.creds.User == "" || now.Before(w.a.users.until) || !w.has(path) {
-		return true, nil
+	if w.creds.User == "" || w.moved || now.Before(w.a.users.until) || !w.has(path) {
+		return false, nil
 	}
 	a, err := w.getAs(ctx, path, true)
 	if err == nil {
 		err = read(a.Body, a.ContentType)
 	}
+	f, _ := errors.AsType[*Fault](err)
 	var refusal *PhoneError
 	switch {
+	case errors.As(err, &refusal), f != nil && f.denied():
+		w.a.users.refused(now)
+		return false, nil
+	case f != nil && f.Reach == presence.Silent && !f.Dial:
+		// The phone asks its Authentication URL, which a cut WAN leaves unanswered:
+		// whether it is there itself, its open pages tell.
+		w.failed(path, f)
+		return false, nil
 	case err == nil:
 		w.a.users = refusals{}
-		return false, nil
-	case errors.As(err, &refusal), a.Status == http.StatusUnauthorized, a.Status == http.StatusForbidden:
-		w.a.users.refused(now)
-		return true, nil
-	case isMissing(err):
-		w.lacks(path)
-		return true, nil
 	}
-	if _, ok := errors.AsType[*Fault](err); !ok && ctx.Err() == nil {
-		err = garbled(path, "sends %s", err)
+	if ctx.Err() != nil {
+		return false, ctx.Err()
 	}
-	return false, err
+	return w.settle(path, sends(path, err))
 }
 
 // streamPath is the n-th page of streams.

@@ -24,29 +24,49 @@ type visited struct {
 	creds Credentials
 	pace  Pace
 	a     account
+
+	timeout time.Duration
+	trouble *Fault // of the last visit
 }
 
 func visiting(t *testing.T, folder, name string, creds Credentials) *visited {
 	f := &fakePhone{folder: folder, user: "pilot:flight"}
 	p := serve(t, f)
 	p.Name = name
-	return &visited{t: t, f: f, p: p, creds: creds, pace: Pace{}.withDefaults()}
+	return &visited{t: t, f: f, p: p, creds: creds, pace: Pace{}.withDefaults(), timeout: 2 * time.Second}
 }
 
 // visit makes one sweep, and gives what it told, by source, and what it asked for.
 func (v *visited) visit() (map[string]presence.Facts, []string) {
 	v.t.Helper()
-	s := newSession(v.p, 2*time.Second, &pins{}, v.creds)
-	defer s.close()
-	w := &sweep{session: s, a: &v.a, pace: v.pace, every: time.Second}
-	if err := w.run(v.t.Context()); err != nil {
+	facts, asked, err := v.try()
+	if err != nil {
 		v.t.Fatal(err)
 	}
+	return facts, asked
+}
+
+func (v *visited) try() (map[string]presence.Facts, []string, error) {
+	s := newSession(v.p, v.timeout, &pins{}, v.creds)
+	defer s.close()
+	w := &sweep{session: s, a: &v.a, pace: v.pace, every: time.Second}
+	err := w.run(v.t.Context())
+	v.trouble = w.trouble()
 	facts := map[string]presence.Facts{}
 	for _, t := range w.told {
 		facts[t.source] = t.facts
 	}
-	return facts, v.f.took()
+	return facts, v.f.took(), err
+}
+
+// later has that much time gone by.
+func (v *visited) later(d time.Duration) {
+	for _, at := range []*time.Time{&v.a.deviceAt, &v.a.networkAt, &v.a.placeAt, &v.a.screenAt, &v.a.logAt, &v.a.users.until} {
+		*at = at.Add(-d)
+	}
+	for _, t := range v.a.troubles {
+		t.until = t.until.Add(-d)
+	}
 }
 
 // Each page at its own pace: a quiet visit after the first is one request.
@@ -140,18 +160,6 @@ func TestARefusedUserIsNotTriedAgain(t *testing.T) {
 				t.Errorf("tried again after %v", wait)
 			}
 		})
-	}
-}
-
-// A page that a phone has not got costs one request a day.
-func TestAMissingPageIsRemembered(t *testing.T) {
-	v := visiting(t, "8865", "SEP0C1167AA0004", Credentials{})
-	v.f.files.Store(pathStream+"?1", "")
-	v.f.files.Store(pathNetwork, "")
-	v.pace.Network, v.pace.Place = 1, 1
-	v.visit()
-	if _, asked := v.visit(); len(asked) > 0 && slices.Contains(asked, pathNetwork) || slices.Contains(asked, pathStream+"?1") {
-		t.Errorf("asked again for %q", asked)
 	}
 }
 

@@ -26,9 +26,12 @@ func (w *sweep) calls(ctx context.Context) error {
 	was := w.a.streams
 	w.a.streams = 0
 	if f.Calls == nil || busy(f.Calls) {
-		streams, err := w.streams(ctx, was)
+		streams, whole, err := w.streams(ctx, was)
 		if err != nil {
 			return err
+		}
+		if f.Calls == nil && !whole { // what was told last grows old in peace
+			return nil
 		}
 		var heard *presence.Calls
 		f.Streams, heard = audio(streams, w.a.device.Number)
@@ -59,14 +62,14 @@ func busy(c *presence.Calls) bool {
 func (w *sweep) keys(ctx context.Context) (*LineInfo, error) {
 	for _, path := range w.a.family.Lines {
 		var info LineInfo
-		missing, err := w.personal(ctx, path, func(body []byte, contentType string) (err error) {
+		ok, err := w.personal(ctx, path, func(body []byte, contentType string) (err error) {
 			info, err = ParseLineInfo(body, contentType)
 			return err
 		})
 		if err != nil {
 			return nil, err
 		}
-		if !missing {
+		if ok {
 			return &info, w.clarify(ctx, &info)
 		}
 	}
@@ -100,25 +103,22 @@ func (w *sweep) clarify(ctx context.Context, info *LineInfo) error {
 }
 
 // streams reads StreamingStatisticsX: 2 and 3 while the one before is active, or
-// was active itself at the last poll.
-func (w *sweep) streams(ctx context.Context, was int) ([]StreamInfo, error) {
-	var all []StreamInfo
+// was active itself at the last poll. They are not whole where one could not be
+// read and no other is active: then they do not tell whether audio flows.
+func (w *sweep) streams(ctx context.Context, was int) (all []StreamInfo, whole bool, _ error) {
 	for n := 1; n <= w.a.family.Streams; n++ {
 		path := streamPath(n)
-		if !w.has(path) {
-			break
-		}
-		page, err := w.page(ctx, path)
-		if isMissing(err) {
-			w.lacks(path)
-			break
-		}
+		var s StreamInfo
+		ok, err := w.try(ctx, path, func(p Page) (err error) { s, err = p.Stream(); return err })
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		s, err := page.Stream()
-		if err != nil {
-			return nil, garbled(path, "sends %s", err)
+		if !ok {
+			whole = w.a.streams > 0 || w.absent(path)
+			if !whole && w.passing(path) {
+				w.a.streams = was // a call that was on may be on
+			}
+			return all, whole, nil
 		}
 		all = append(all, s)
 		if s.Active {
@@ -127,7 +127,7 @@ func (w *sweep) streams(ctx context.Context, was int) ([]StreamInfo, error) {
 			break
 		}
 	}
-	return all, nil
+	return all, true, nil
 }
 
 // audio is what the stream pages say: nothing where the phone has none, or words
@@ -209,31 +209,21 @@ func (w *sweep) place(ctx context.Context, at time.Time) error {
 }
 
 // optional is a page, or an empty one where the phone has it not.
-func (w *sweep) optional(ctx context.Context, path string) (Page, error) {
-	if !w.has(path) {
-		return Page{}, nil
-	}
-	page, err := w.page(ctx, path)
-	if f, ok := errors.AsType[*Fault](err); ok && (f.Missing || f.Reach == presence.Garbled) {
-		w.lacks(path)
-		return Page{}, nil
-	}
+func (w *sweep) optional(ctx context.Context, path string) (page Page, _ error) {
+	_, err := w.try(ctx, path, func(p Page) error { page = p; return nil })
 	return page, err
 }
 
 // screen reads what stands on the display while nobody uses it: in a call it
 // would name the far side.
 func (w *sweep) screen(ctx context.Context, at time.Time) error {
-	missing, err := w.personal(ctx, pathMode, func(body []byte, contentType string) error {
+	_, err := w.personal(ctx, pathMode, func(body []byte, contentType string) error {
 		m, err := ParseModeInfo(body, contentType)
 		if err == nil {
 			w.tell(sourceScreen, at, w.pace.Place, presence.Facts{Screen: &presence.Screen{Title: m.Title, Prompt: m.Prompt, Notify: m.Notify}})
 		}
 		return err
 	})
-	if missing {
-		return nil
-	}
 	return err
 }
 
@@ -245,19 +235,13 @@ func (w *sweep) log(ctx context.Context, at time.Time) error {
 		return nil
 	}
 	a, err := w.get(ctx, path)
-	if isMissing(err) {
-		w.lacks(path)
-		return nil
+	var log presence.Log
+	if err == nil {
+		log, err = ParseDeviceLog(a.Body, a.ContentType)
 	}
-	if err != nil {
+	if ok, err := w.settle(path, sends(path, err)); !ok || len(log.Lines) == 0 {
 		return err
 	}
-	log, err := ParseDeviceLog(a.Body, a.ContentType)
-	if err != nil {
-		return garbled(path, "sends %s", err)
-	}
-	if len(log.Lines) > 0 {
-		w.tell(sourceLog, at, w.pace.Place, presence.Facts{Log: &log})
-	}
+	w.tell(sourceLog, at, w.pace.Place, presence.Facts{Log: &log})
 	return nil
 }

@@ -1,6 +1,7 @@
 package phone
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,7 +35,7 @@ type webState struct {
 	misses  int
 	reach   presence.ReachOutcome // how the last visit ended; "": none yet, or trouble of ours
 	detail  string
-	fast    bool
+	every   time.Duration // how often it is asked; 0: as in quiet times
 	account account
 }
 
@@ -97,7 +98,7 @@ func (w *webPoller) visit(ctx context.Context, v schedule.Visit) (err error) {
 	case failed != nil:
 		return w.missed(ctx, s.phone, st, failed)
 	}
-	return w.answered(ctx, p, st, sweep.told)
+	return w.answered(ctx, p, st, sweep)
 }
 
 // patience is the deadline of one request. A phone in doubt gets half: on a LAN
@@ -109,15 +110,20 @@ func (w *webPoller) patience(st *webState) time.Duration {
 	return w.config.Timeout
 }
 
-// answered tells the facts of a good poll, each with the age of its page.
-func (w *webPoller) answered(ctx context.Context, p Phone, st *webState, all []told) error {
+// answered tells the facts of a good poll, each with the age of its page, and what
+// is wrong with a page that could not be read.
+func (w *webPoller) answered(ctx context.Context, p Phone, st *webState, sweep *sweep) error {
 	st.misses = 0
 	w.stands(p, true)
-	every := w.pace(p.Name, st)
+	every := w.config.Web
+	if st.account.streams > 0 { // the end of a call is awaited
+		every = w.config.inCall()
+	}
+	w.pace(p.Name, st, every)
 	var obs []presence.Observation
-	for _, t := range all {
+	for _, t := range sweep.told {
 		o := presence.Observation{Source: t.source, Device: p.Name, Seen: t.at, TTL: w.ttl(max(every, t.lasts)), Facts: t.facts}
-		if t.source == sourceWeb { // told at every visit, and first: what is refused of a phone is logged under one name
+		if t.source == sourceWeb { // told at nearly every visit, and first: what is refused of a phone is logged under one name
 			o.TTL = w.ttl(every)
 			obs = slices.Insert(obs, 0, o)
 		} else {
@@ -125,19 +131,28 @@ func (w *webPoller) answered(ctx context.Context, p Phone, st *webState, all []t
 		}
 		w.learn(t.facts)
 	}
-	if was := st.reach; was != presence.Answered {
-		if was != "" { // takes back what the failures said
-			obs = append(obs, presence.Observation{Source: sourceReachWeb, Device: p.Name, Seen: time.Now(), TTL: w.ttl(every),
-				Facts: presence.Facts{Reach: &presence.Reach{Outcome: presence.Answered, Via: "web"}}})
-		}
+	switch f, was := sweep.trouble(), st.reach; {
+	case f != nil:
+		w.note(ctx, p, st, f)
+		obs = append(obs, w.reach(p, st, f))
+	case was != presence.Answered:
 		st.reach, st.detail = presence.Answered, ""
-		level := slog.LevelInfo
-		if was == "" { // five hundred at a start are no news
-			level = slog.LevelDebug
+		level := slog.LevelDebug // five hundred at a start are no news
+		if was != "" {           // takes back what the failures said
+			back := w.reach(p, st, &Fault{Reach: presence.Answered})
+			back.TTL = w.ttl(every)
+			obs = append(obs, back)
+			level = slog.LevelInfo
 		}
 		w.log.Log(ctx, level, "phone answers", "device", p.Name, "model", st.account.device.Model, "number", st.account.device.Number)
 	}
 	return w.heart.Observe(ctx, slog.String("device", p.Name), obs...)
+}
+
+// reach is what is told of how a phone answers, beside its facts.
+func (w *webPoller) reach(p Phone, st *webState, f *Fault) presence.Observation {
+	return presence.Observation{Source: sourceReachWeb, Device: p.Name, Seen: time.Now(), TTL: w.reachTTL(st),
+		Facts: presence.Facts{Reach: &presence.Reach{Outcome: f.Reach, Misses: st.misses, Via: "web", Detail: f.Detail}}}
 }
 
 // learn has the lines that a phone names subscribed to.
@@ -149,17 +164,12 @@ func (w *webPoller) learn(f presence.Facts) {
 	}
 }
 
-// pace polls faster while audio flows, since the end of a call is awaited.
-func (w *webPoller) pace(device string, st *webState) time.Duration {
-	every := w.config.Web
-	if st.account.streams > 0 {
-		every = min(every, max(2*time.Second, every/4))
-	}
-	if fast := st.account.streams > 0; fast != st.fast {
-		st.fast = fast
+// pace changes how often a phone is asked.
+func (w *webPoller) pace(device string, st *webState, every time.Duration) {
+	if every != cmp.Or(st.every, w.config.Web) {
+		st.every = every
 		w.round.pace(device, every)
 	}
-	return every
 }
 
 // ttl is how long facts hold: a poll may come late, or be lost once.
@@ -186,10 +196,10 @@ func (w *webPoller) missed(ctx context.Context, p Phone, st *webState, err error
 	if st.misses >= presence.Misses || f.another() {
 		w.stands(p, false)
 	}
-	return w.heart.Observe(ctx, slog.String("device", p.Name), presence.Observation{
-		Source: sourceReachWeb, Device: p.Name, Seen: time.Now(), TTL: w.reachTTL(),
-		Facts: presence.Facts{Reach: &presence.Reach{Outcome: f.Reach, Misses: st.misses, Via: "web", Detail: f.Detail}},
-	})
+	if f.Wait > 0 {
+		w.pace(p.Name, st, max(w.config.Web, f.Wait))
+	}
+	return w.heart.Observe(ctx, slog.String("device", p.Name), w.reach(p, st, f))
 }
 
 // doubt asks for confirmation from every side, until the verdict is reached.
@@ -209,7 +219,9 @@ func (w *webPoller) doubt(device string, misses int) {
 }
 
 // reachTTL outlasts the queue's back-off of four intervals.
-func (w *webPoller) reachTTL() time.Duration { return 5*w.config.Web + w.config.Timeout }
+func (w *webPoller) reachTTL(st *webState) time.Duration {
+	return 5*max(w.config.Web, st.every) + w.config.Timeout
+}
 
 // note logs a change of how a phone fails, once.
 func (w *webPoller) note(ctx context.Context, p Phone, st *webState, f *Fault) {
