@@ -32,11 +32,11 @@ type tale struct {
 	began map[string]int    // lengths of the phones' histories
 }
 
-// toldWithin is three polls and what one may take.
-const toldWithin = 3*pollInterval + 4*time.Second
+// toldWithin is for the page that is read most seldom, that of the registration.
+const toldWithin = 20 * time.Second
 
 // tell starts a branch and an agent, and waits until all phones are known.
-func tell(t *testing.T, o branch.Options, edit func(yaml string) string) *tale {
+func tell(t *testing.T, o branch.Options, edit func(b *branch.Branch, yaml string) string) *tale {
 	t.Helper()
 	b, err := branch.Start(context.Background(), o)
 	if err != nil {
@@ -45,7 +45,7 @@ func tell(t *testing.T, o branch.Options, edit func(yaml string) string) *tale {
 	t.Cleanup(b.Close)
 	yaml := string(b.Config("@DATA@", "@PANEL@"))
 	if edit != nil {
-		yaml = edit(yaml)
+		yaml = edit(b, yaml)
 	}
 	s := &tale{t: t, b: b, a: product.Start(t, product.Options{YAML: yaml}), names: map[string]string{}, began: map[string]int{}}
 	phones := b.Phones()
