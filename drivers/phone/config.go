@@ -133,8 +133,15 @@ func (p Pace) withDefaults() Pace {
 	return p
 }
 
-// inCall is how often a phone is asked while a call is on it.
-func (c Config) inCall() time.Duration { return min(c.Web, max(2*time.Second, c.Web/4)) }
+// inCallEvery is how often a phone is asked at the slowest while a call is on it, so
+// that its end is seen: one to three small pages, on one connection.
+const inCallEvery = 5 * time.Second
+
+// inCall is how often a phone is asked while a call is on it: at a quarter of the
+// interval, each 2 to 5 s, and no slower than in quiet times.
+func (c Config) inCall() time.Duration {
+	return min(c.Web, max(2*time.Second, min(c.Web/4, inCallEvery)))
+}
 
 // Server is a call server to subscribe to, resolved.
 type Server struct {

@@ -324,46 +324,6 @@ func streamsOf(f presence.Facts) []presence.Stream {
 	return f.Streams.List
 }
 
-// What a phone costs in a minute, by family, at two intervals: the table of the README.
-func TestCostOfAPhone(t *testing.T) {
-	for _, every := range []time.Duration{5 * time.Second, time.Minute} {
-		for _, folder := range []string{"7962", "8845", "8851-3pcc"} {
-			for _, creds := range []Credentials{{}, ours} {
-				for _, talking := range []bool{false, true} {
-					v := visiting(t, folder, "any", creds)
-					if v.f.talking.Store(talking); talking {
-						v.f.swap("lines-connected.xml", "status-connected.xml")
-					}
-					pace := every
-					if talking {
-						pace = min(every, max(2*time.Second, every/4))
-					}
-					v.visit() // the first, which reads everything
-					v.f.bytes.Store(0)
-					requests := 0
-					for at := time.Duration(0); at < time.Minute; at += pace {
-						v.a.networkAt = v.a.networkAt.Add(-pace)
-						v.a.deviceAt = v.a.deviceAt.Add(-pace)
-						_, asked := v.visit()
-						requests += len(asked)
-					}
-					user, call := "no user", "idle"
-					if creds.User != "" {
-						user = "user"
-					}
-					if talking {
-						call = "talking"
-					}
-					t.Logf("every %-4v %-10s %-8s %-8s %3d requests, %4.1f kB a minute", every, folder, user, call, requests, float64(v.f.bytes.Load())/1000)
-					if requests > 200 {
-						t.Errorf("%d requests a minute", requests)
-					}
-				}
-			}
-		}
-	}
-}
-
 // No secret is in what is printed of a configuration.
 func TestThePasswordIsNotPrinted(t *testing.T) {
 	c := Config{Credentials: ours}

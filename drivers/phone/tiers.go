@@ -3,6 +3,7 @@ package phone
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"pilotlight/agent/presence"
@@ -70,15 +71,16 @@ func (w *sweep) keys(ctx context.Context) (*LineInfo, error) {
 			return nil, err
 		}
 		if ok {
-			return &info, w.clarify(ctx, &info)
+			return &info, w.clarify(ctx, path, &info)
 		}
 	}
 	return nil, nil
 }
 
 // clarify asks for the calls of a line whose icon is no word that is known here:
-// it may be no call at all. Only one page a sweep, and none on firmware that it crashes.
-func (w *sweep) clarify(ctx context.Context, info *LineInfo) error {
+// it may be no call at all. Only one page a sweep, in the folder where LineInfo is,
+// and none on firmware that it crashes.
+func (w *sweep) clarify(ctx context.Context, lines string, info *LineInfo) error {
 	if !w.a.family.Calls(w.a.device.Firmware) {
 		return nil
 	}
@@ -90,7 +92,8 @@ func (w *sweep) clarify(ctx context.Context, info *LineInfo) error {
 		if nth++; k.Icon == "" || knownIcon(k.Icon) || nth > 9 {
 			continue
 		}
-		_, err := w.personal(ctx, callPath(nth), func(body []byte, contentType string) error {
+		path := strings.Replace(callPath(nth), "/CGI/Java/", strings.TrimSuffix(lines, "LineInfo"), 1)
+		_, err := w.personal(ctx, path, func(body []byte, contentType string) error {
 			calls, err := ParseCallInfo(body, contentType)
 			if err == nil && calls.Number == k.Number {
 				info.Keys[i].Line = calls.strongest(k.Number)
