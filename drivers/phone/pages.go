@@ -54,6 +54,10 @@ type NetworkInfo struct {
 type StreamInfo struct {
 	presence.Stream
 	Told bool // whether the page lets us know if the stream is active
+	// RcvrJitter is what a 7940 or 7960 has in place of AvgJitter and MaxJitter, as
+	// it words it. The guides call it the maximum jitter of the stream and give no
+	// unit, and the page may show two numbers: it stands in for no milliseconds.
+	RcvrJitter string `json:",omitempty"`
 }
 
 // Device is the view of a DeviceInformation page.
@@ -123,7 +127,7 @@ func (p Page) Stream() (StreamInfo, error) {
 		MinMOSLQK:   between(p.value("MinMOSLQK"), 1, 5),
 		MaxJitterMS: between(p.value("MaxJitter"), 0, 60_000),
 		Concealed:   between(p.value("CmltveConcealRatio"), 0, 1),
-	}}
+	}, RcvrJitter: clip(p.value("RcvrJitter"), 40)}
 	remote := p.value("RemoteAddr")
 	var nowhere bool
 	s.Remote, nowhere = endpoint(remote)

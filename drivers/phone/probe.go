@@ -193,6 +193,21 @@ func (r *ProbeResult) conclude(network *NetworkInfo, streams []StreamInfo) {
 	}
 }
 
+// String is the stream as a person reads it.
+func (s StreamInfo) String() string {
+	switch {
+	case s.Active:
+		says := fmt.Sprintf("active to %s, %s", s.Remote, s.Codec)
+		if s.RcvrJitter != "" {
+			says += ", jitter " + s.RcvrJitter + " in a unit of its own"
+		}
+		return says
+	case s.Told:
+		return "idle"
+	}
+	return "in words that are not known here"
+}
+
 // String is the device in one line.
 func (d DeviceInfo) String() string {
 	s := strings.Join(strings.Fields(d.Model+" "+d.HostName), " ")

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"time"
@@ -235,15 +234,4 @@ func (w *webPoller) note(ctx context.Context, p Phone, st *webState, f *Fault) {
 	}
 	st.reach, st.detail = f.Reach, f.Detail
 	w.log.Log(ctx, level, "phone web page", "device", p.Name, "peer", p.Address, "reach", string(f.Reach), "err", f)
-}
-
-// String is the stream as a person reads it.
-func (s StreamInfo) String() string {
-	switch {
-	case s.Active:
-		return fmt.Sprintf("active to %s, %s", s.Remote, s.Codec)
-	case s.Told:
-		return "idle"
-	}
-	return "in words that are not known here"
 }

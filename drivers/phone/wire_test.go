@@ -234,6 +234,16 @@ func TestWhetherAStreamIsActive(t *testing.T) {
 	}
 }
 
+// The jitter of a 7940 has no unit that is known: it is shown, and is no milliseconds.
+func TestJitterOfItsOwnUnit(t *testing.T) {
+	for text, want := range map[string]string{"31": "31", " 4,12 ": "4,12", "N/A": "", "": ""} {
+		s, err := Page{rootStream, map[string]string{"RowStatus": "Active", "RemoteAddr": "10.1.1.9/24576", "RcvrJitter": text}}.Stream()
+		if err != nil || s.RcvrJitter != want || s.JitterMS != 0 || s.MaxJitterMS != 0 || strings.Contains(s.String(), "jitter") != (want != "") {
+			t.Errorf("%q: %+v, %v", text, s, err)
+		}
+	}
+}
+
 func TestNumbersOutOfRangeAreNotTold(t *testing.T) {
 	for _, v := range []string{"N/A", "", "NaN", "Inf", "-1", "1e400", "99999999999999999999999"} {
 		s, err := Page{rootStream, map[string]string{"MOSLQK": v, "AvgJitter": v, "SenderPackets": v, "RemoteAddr": "0.0.0.0/0"}}.Stream()
