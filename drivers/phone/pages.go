@@ -38,7 +38,7 @@ type DeviceInfo struct {
 type CallManager struct {
 	Server string `json:"server"`
 	State  string `json:"state"` // as the phone words it
-	SRST   bool   `json:"srst"`  // marked as the branch's survivable router
+	SRST   bool   `json:"srst"`  // marked as the branch's survivable router, or in its place (survivable)
 }
 
 // NetworkInfo is the typed view of NetworkConfigurationX.
@@ -100,10 +100,37 @@ func (p Page) Network() (NetworkInfo, error) {
 		text, has := p.Fields["CallManager"+strconv.Itoa(i)]
 		n.Listed = n.Listed || has
 		if cm, ok := callManager(text); ok {
+			cm.SRST = cm.SRST || p.survivable(i, cm.Server, len(n.CallManagers) == 0)
 			n.CallManagers = append(n.CallManagers, cm)
 		}
 	}
 	return n, nil
+}
+
+// mostCallManagers is how many call servers a phone lists of Unified CM, before its
+// SRST reference (SRST administration guide: up to three).
+const mostCallManagers = 3
+
+// survivable reports whether an entry of the list of call servers that carries no
+// mark is the SRST router's by its place. That comes last, after the call servers
+// of Unified CM (8800 administration guide); and as a rule it is the phone's own
+// router, which no call server of Unified CM is. The first entry is never taken for
+// it: a phone of CME has its router there and nothing else, and runs as it should.
+// Inferred, and not seen on a phone: a page without a mark may be in another language.
+func (p Page) survivable(place int, server string, first bool) bool {
+	if first || place > mostCallManagers {
+		return !first
+	}
+	addr, err := netip.ParseAddr(server)
+	if err != nil || addr.IsUnspecified() {
+		return false
+	}
+	for i := 1; i <= 5; i++ {
+		if router, err := netip.ParseAddr(p.value("DefaultRouter" + strconv.Itoa(i))); err == nil && router.Unmap() == addr.Unmap() {
+			return true
+		}
+	}
+	return false
 }
 
 // Stream is the view of a StreamingStatistics page, in the names of either

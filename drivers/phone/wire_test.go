@@ -208,6 +208,50 @@ func TestWhereAPhoneIsRegistered(t *testing.T) {
 	}
 }
 
+// Where the SRST router carries no mark, its place tells: after the call servers of
+// Unified CM, and the phone's own router.
+func TestTheSurvivableRouterByItsPlace(t *testing.T) {
+	on := func(server string) *presence.Registration {
+		return &presence.Registration{Registered: true, Server: server, Survivable: true}
+	}
+	for _, c := range []struct {
+		name    string
+		routers []string
+		list    []string
+		want    *presence.Registration
+	}{
+		{"its router, after a call server", []string{"10.1.1.1"}, []string{"10.0.0.5", "10.1.1.1  Active"}, on("10.1.1.1")},
+		{"its second router", []string{"10.1.1.254", "10.1.1.1"}, []string{"10.0.0.5", "", "10.1.1.1  Actif"}, on("10.1.1.1")},
+		{"over IPv6", []string{"2001:db8::1"}, []string{"10.0.0.5", "2001:0db8::1 Active"}, on("2001:0db8::1")},
+		{"after three call servers", []string{"10.1.1.254"}, []string{"10.0.0.5", "10.0.0.6", "10.0.0.7", "10.1.1.1  Active"}, on("10.1.1.1")},
+		{"after three, by name", nil, []string{"a.example.com", "b.example.com", "c.example.com", "", "lyon.example.com  Active"}, on("lyon.example.com")},
+		{"a second call server", []string{"10.1.1.1"}, []string{"10.0.0.5", "10.0.0.6  Active"}, registered("10.0.0.6")},
+		{"a third", []string{"10.1.1.1"}, []string{"10.0.0.5", "10.0.0.6", "10.0.0.7  Active"}, registered("10.0.0.7")},
+		{"its router alone, as with CME", []string{"10.1.1.1"}, []string{"10.1.1.1  Active"}, registered("10.1.1.1")},
+		{"its router first, as with CME", []string{"10.1.1.1"}, []string{"", "10.1.1.1  Active", "10.1.1.2  Standby"}, registered("10.1.1.1")},
+		{"its router, which stands by", []string{"10.1.1.1"}, []string{"10.0.0.5  Active", "10.1.1.1  Standby"}, registered("10.0.0.5")},
+		{"a name, of which the router is not known", []string{"10.1.1.1"}, []string{"10.0.0.5", "lyon.example.com  Active"}, registered("lyon.example.com")},
+		{"no router", []string{"0.0.0.0"}, []string{"10.0.0.5", "0.0.0.0  Active"}, registered("0.0.0.0")},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := Page{Root: rootNetwork, Fields: map[string]string{}}
+			for i, l := range c.list {
+				p.Fields["CallManager"+string(rune('1'+i))] = l
+			}
+			for i, r := range c.routers {
+				p.Fields["DefaultRouter"+string(rune('1'+i))] = r
+			}
+			n, err := p.Network()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, n.registration()); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestWhetherAStreamIsActive(t *testing.T) {
 	for _, c := range []struct {
 		name, status, row, remote string
