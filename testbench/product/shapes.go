@@ -8,7 +8,9 @@ import (
 // Phone is what the API tells of a phone, as far as tests look.
 type Phone struct {
 	Name, State, Cause, Diagnosis, Freshness, Model, Address, MAC, Owner string
+	Since                                                                time.Time
 	AsOf                                                                 time.Time `json:"as_of"`
+	Streams                                                              []struct{ Active bool }
 	Lines                                                                []struct{ Number, State string }
 	Port                                                                 *struct {
 		Switch, Name string
