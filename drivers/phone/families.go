@@ -7,8 +7,8 @@ import (
 )
 
 // A Family is what the phones of one kind can tell, as far as that is known. An
-// interface that a family has not got is never asked for, and its absence is
-// never evidence that a phone is down.
+// interface that a family is known not to have is never asked for, and its absence
+// is never evidence that a phone is down.
 type Family struct {
 	Name    string
 	Models  *regexp.Regexp // of modelNumber, or of the product's name
@@ -20,9 +20,21 @@ type Family struct {
 	Mode    bool // ModeInfo
 	Log     bool // DeviceLogX
 	Options bool // answers OPTIONS from strangers
-	SNMP    bool // runs an SNMP agent
-	Sure    bool // the row rests on documents or on pages of real phones
+	Sure    bool // the row rests on documents or on pages of real phones; else what it has not got is tried
 	Source  string
+}
+
+// deaf reports that a phone is known to answer no OPTIONS of ours: it is not asked,
+// and its silence would be no evidence of anything.
+func (f Family) deaf() bool { return f.Sure && !f.Options }
+
+// tried is the family with the open pages that it is not sure to be without: they are
+// asked for, as of a phone of no known family. Pages that ask for a user are not.
+func (f Family) tried() Family {
+	if !f.Sure && f.Dialect == pageDialect {
+		f.Streams, f.Ports, f.Log = max(f.Streams, strange.Streams), strange.Ports, strange.Log
+	}
+	return f
 }
 
 // A dialect is how a phone tells of itself.
@@ -60,15 +72,15 @@ var Families = []Family{
 		Source: "multiplatform guides; the shape of status.xml is an SPA5xx's (inferred)"},
 	{Name: "7800", Models: models(`78[0-9]{2}`), Dialect: pageDialect, Streams: 3, Ports: true, Log: true, Lines: javaLines, Calls: always, Mode: true,
 		Source: "Application Development Notes for the X pages; LineInfo is the 8800's (inferred)"},
+	{Name: "8875, 9800", Models: regexp.MustCompile(`(?i)^(CP-8875|DP-98[0-9]{2})`), Dialect: pageDialect, Streams: 3, Calls: never,
+		Source: "a public client: HTTPS wanted; the rest is not known"},
 	{Name: "8800", Models: models(`88[0-9]{2}`), Dialect: pageDialect, Streams: 3, Ports: true, Log: true, Lines: javaLines, Calls: always, Mode: true, Sure: true,
 		Source: "8800 administration guide; dump of an 8851"},
 	{Name: "8961, 9951, 9971", Models: models(`8961|99[57]1`), Dialect: pageDialect, Streams: 3, Ports: true, Log: true, Lines: javaLines, Calls: never,
 		Source: "Application Development Notes for the X pages; LineInfo from memory"},
-	{Name: "8875, 9800", Models: regexp.MustCompile(`(?i)^(CP-8875|DP-98[0-9]{2})`), Dialect: pageDialect, Streams: 3, Calls: never,
-		Source: "a public client: HTTPS wanted; the rest is not known"},
 	{Name: "SPA 300, SPA 500", Models: regexp.MustCompile(`(?i)^SPA[35][0-9]{2}`), Dialect: flatDialect, Options: true, Calls: never, Sure: true,
 		Source: "profile of an SPA5xx"},
-	{Name: "ATA 190, SPA 100", Models: regexp.MustCompile(`(?i)^(ATA|SPA1)[0-9]{2}`), Dialect: flatDialect, Options: true, SNMP: true, Calls: never,
+	{Name: "ATA 190, SPA 100", Models: regexp.MustCompile(`(?i)^(ATA|SPA1)[0-9]{2}`), Dialect: flatDialect, Options: true, Calls: never,
 		Source: "ATA 191 and 192 administration guide; the groups of its status are inferred"},
 }
 

@@ -167,9 +167,22 @@ func (r *roster) take(p Phone, now time.Time) bool {
 		delete(r.found, leaves)
 	}
 	r.found[p.Name] = &sighting{phone: p, last: now}
+	r.changed()
+	return true
+}
+
+// changed has everybody who goes by the roster look at it again.
+func (r *roster) changed() {
 	close(r.more)
 	r.more = make(chan struct{})
-	return true
+}
+
+// again has it looked at again though the phones are the same: who is asked in
+// which way depends on more.
+func (r *roster) again() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.changed()
 }
 
 // heard notes whether a phone that was found is there. One that is not is asked at
@@ -212,8 +225,8 @@ func (r *roster) all() ([]Phone, <-chan struct{}) {
 // time, so that the state belongs to who holds the visit.
 type round[S any] struct {
 	queue Queue
-	every time.Duration    // in quiet times
-	asks  func(Phone) bool // whether a phone is asked this way at all
+	every time.Duration        // in quiet times
+	asks  func(Phone, *S) bool // whether a phone is asked this way at all; the state is nil where it was not
 
 	mu sync.Mutex
 	by map[string]*turn[S]
@@ -253,10 +266,10 @@ func (r *round[S]) set(phones []Phone) int {
 	var targets []schedule.Target
 	var moved []string
 	for _, p := range phones {
-		if !r.asks(p) {
+		t := r.by[p.Name]
+		if t == nil && !r.asks(p, nil) || t != nil && !r.asks(p, t.state) {
 			continue
 		}
-		t := r.by[p.Name]
 		if t == nil {
 			t = &turn[S]{every: r.every, state: new(S)}
 		}

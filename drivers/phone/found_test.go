@@ -297,7 +297,7 @@ func TestFoundPhonesAreBounded(t *testing.T) {
 // often, stays so.
 func TestWhoIsFoundChangesNobodysPace(t *testing.T) {
 	q := &paced{every: map[string]time.Duration{}}
-	r := &round[sipState]{queue: q, every: time.Minute, asks: func(p Phone) bool { return p.SIPPort > 0 }}
+	r := &round[sipState]{queue: q, every: time.Minute, asks: func(p Phone, _ *sipState) bool { return p.SIPPort > 0 }}
 	a, b := Phone{Name: "a", SIPPort: 5060}, Phone{Name: "b", SIPPort: 5060}
 	r.set([]Phone{a, {Name: "silent"}})
 	_, st, _ := r.get("a")

@@ -52,25 +52,29 @@ type Asker interface {
 //
 // Enterprise phones take SIP from their registrar alone, over a connection of
 // their own making; they never answer us. So silence here is never counted as a
-// miss: it only takes back that the phone answers, if it did before.
+// miss: it only takes back that the phone answers, if it did before. A phone that
+// is known to be of such a family is not asked, unless it has answered all the same.
 type sipPoller struct {
 	*Driver
 	round *round[sipState]
+	deaf  func(device string) bool
 }
 
 type sipState struct {
 	answers atomic.Bool // it answered in this run; the web workers read it
 	lost    bool        // it did, and does not now
-	tries   int
+	tries   int         // in a row without an answer, of one that has not to answer
 }
 
 // startSIP returns how the web poller asks for an OPTIONS at once.
-func (d *Driver) startSIP(ctx context.Context, g *errgroup.Group) (hasten func(device string)) {
+func (d *Driver) startSIP(ctx context.Context, g *errgroup.Group, deaf func(device string) bool) (hasten func(device string)) {
 	if d.needs.SIP == nil || d.needs.Asker == nil {
 		return nil
 	}
-	p := &sipPoller{Driver: d,
-		round: &round[sipState]{queue: d.needs.SIP, every: d.config.SIP, asks: func(p Phone) bool { return p.SIPPort > 0 }}}
+	asks := func(p Phone, st *sipState) bool {
+		return p.SIPPort > 0 && (st != nil && st.answers.Load() || !deaf(p.Name))
+	}
+	p := &sipPoller{Driver: d, deaf: deaf, round: &round[sipState]{queue: d.needs.SIP, every: d.config.SIP, asks: asks}}
 	for range d.workers(p.round.begin(ctx, g, d.roster)) {
 		start(g, func() error { return p.work(ctx) })
 	}
@@ -127,6 +131,7 @@ func (p *sipPoller) answered(ctx context.Context, phone Phone, st *sipState, a S
 	o := presence.Observation{Source: sourceSIP, Device: phone.Name, Seen: now, TTL: ttl,
 		Facts: presence.Facts{Reach: reach, Abilities: a.abilities()}}
 	all := []presence.Observation{o}
+	st.tries = 0
 	if !st.answers.Swap(true) || st.lost {
 		p.round.pace(phone.Name, p.config.SIP)
 		p.log.Info("phone answers OPTIONS", "device", phone.Name, "peer", phone.Address, "status", a.Status, "agent", clip(a.UserAgent, 80))
@@ -144,6 +149,13 @@ func (p *sipPoller) silent(ctx context.Context, phone Phone, st *sipState, err e
 		if st.tries++; st.tries == strangerTries {
 			p.round.pace(phone.Name, strangerEvery)
 			p.log.Debug("does not answer OPTIONS from strangers", "device", phone.Name, "err", err)
+		}
+		return nil
+	}
+	if p.deaf(phone.Name) { // what it answered grows old in peace
+		if st.tries++; st.tries == strangerTries {
+			st.answers.Store(false)
+			p.roster.again()
 		}
 		return nil
 	}

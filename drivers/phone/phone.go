@@ -81,8 +81,8 @@ func New(c Config, needs Needs, log *slog.Logger) (*Driver, error) {
 func (d *Driver) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	lines := newLineSet(d.config.Lines)
-	pollSIP := d.startSIP(ctx, g)
-	d.startWeb(ctx, g, lines, pollSIP)
+	web := d.newWebPoller(lines)
+	web.start(ctx, g, d.startSIP(ctx, g, web.deaf))
 	d.startDialogs(ctx, g, lines)
 	start(g, func() error { <-ctx.Done(); return ctx.Err() }) // with nothing to do, Run still lasts
 	return g.Wait()

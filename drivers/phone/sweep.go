@@ -171,7 +171,7 @@ func (w *sweep) who(ctx context.Context) error {
 	if d.Firmware != w.a.device.Firmware {
 		clear(w.a.troubles)
 	}
-	w.a.device, w.a.deviceAt, w.a.family, w.a.dialect = d, at, FamilyOf(d.Model), pageDialect
+	w.a.device, w.a.deviceAt, w.a.family, w.a.dialect = d, at, FamilyOf(d.Model).tried(), pageDialect
 	f := presence.Facts{
 		Identity:  &presence.Identity{Model: d.Model, Serial: d.Serial, Firmware: d.Firmware, MAC: d.MAC, Address: w.remote},
 		Messages:  d.Messages,

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -35,19 +36,31 @@ type webState struct {
 	reach   presence.ReachOutcome // how the last visit ended; "": none yet, or trouble of ours
 	detail  string
 	every   time.Duration // how often it is asked; 0: as in quiet times
+	deaf    atomic.Bool   // its family answers no OPTIONS; the SIP workers read it
 	account account
 }
 
-func (d *Driver) startWeb(ctx context.Context, g *errgroup.Group, lines *lineSet, hastySIP func(string)) {
-	if d.needs.Web == nil {
+// newWebPoller makes a poller at rest.
+func (d *Driver) newWebPoller(lines *lineSet) *webPoller {
+	return &webPoller{Driver: d, lines: lines,
+		round: &round[webState]{queue: d.needs.Web, every: d.config.Web, asks: func(p Phone, _ *webState) bool { return p.WebPort > 0 }}}
+}
+
+func (w *webPoller) start(ctx context.Context, g *errgroup.Group, hastySIP func(string)) {
+	if w.needs.Web == nil {
 		return
 	}
-	w := &webPoller{Driver: d, lines: lines, hastySIP: hastySIP,
-		round: &round[webState]{queue: d.needs.Web, every: d.config.Web, asks: func(p Phone) bool { return p.WebPort > 0 }}}
-	start(g, func() error { return d.unpin(ctx) })
-	for range d.workers(w.round.begin(ctx, g, d.roster)) {
+	w.hastySIP = hastySIP
+	start(g, func() error { return w.unpin(ctx) })
+	for range w.workers(w.round.begin(ctx, g, w.roster)) {
 		start(g, func() error { return w.work(ctx) })
 	}
+}
+
+// deaf reports that a phone's pages have named a family that answers no OPTIONS.
+func (w *webPoller) deaf(device string) bool {
+	_, st, known := w.round.get(device)
+	return known && st.deaf.Load()
 }
 
 // unpin forgets, once a start, the certificates of phones that are listed as
@@ -114,6 +127,9 @@ func (w *webPoller) patience(st *webState) time.Duration {
 func (w *webPoller) answered(ctx context.Context, p Phone, st *webState, sweep *sweep) error {
 	st.misses = 0
 	w.stands(p, true)
+	if deaf := st.account.family.deaf(); st.deaf.Swap(deaf) != deaf {
+		w.roster.again()
+	}
 	every := w.config.Web
 	if st.account.streams > 0 { // the end of a call is awaited
 		every = w.config.inCall()
