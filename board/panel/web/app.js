@@ -1,7 +1,7 @@
 // The page's frame: which page is shown, the state of the connection, and who
 // is signed in.
 
-import { h, span, tick, word } from "./words.js";
+import { h, isolated, span, tick, word } from "./words.js";
 import { follow, start, store } from "./store.js";
 import * as board from "./board.js";
 import * as people from "./people.js";
@@ -31,13 +31,22 @@ const url = {
 
 let show = () => {};
 
+// decoded is a part of the address; what no name can be encoded as stays as it is.
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
 function route(focus) {
   show.end?.();
   const name = location.pathname.match(/^\/phones\/([^/]+)$/)?.[1];
   let page = "board", heading = "Phones";
   if (name) {
     page = "phone";
-    heading = decodeURIComponent(name);
+    heading = decoded(name);
     show = phone.view(main, heading);
   } else if (location.pathname === "/people") {
     page = "people";
@@ -51,7 +60,7 @@ function route(focus) {
     show = board.view(main, url);
   }
   document.body.dataset.page = page;
-  document.title = `${heading} · ${title}`;
+  document.title = `${isolated(heading)} · ${title}`;
   search.hidden = page === "phone" || page === "wall";
   search.value = url.get("q");
   for (const a of document.querySelectorAll("nav a")) {
@@ -103,11 +112,11 @@ function render() {
 let wasDark = null;
 function announce() {
   if (store.link !== "live") return;
-  const dark = new Map([...store.phones.values()].filter(isDark).map((p) => [p.name, `${titleOf(p)}: ${p.diagnosis || word(p.state)}`]));
+  const dark = new Map([...store.phones.values()].filter(isDark).map((p) => [p.name, `${isolated(titleOf(p))}: ${p.diagnosis || word(p.state)}`]));
   const news = [], el = document.getElementById("announce");
   if (wasDark) {
     for (const [name, text] of dark) if (!wasDark.has(name)) news.push(text);
-    for (const name of wasDark.keys()) if (!dark.has(name) && store.phones.has(name)) news.push(`${titleOf(store.phones.get(name))} is back`);
+    for (const name of wasDark.keys()) if (!dark.has(name) && store.phones.has(name)) news.push(`${isolated(titleOf(store.phones.get(name)))} is back`);
   }
   wasDark = dark;
   el.dataset.dark = dark.size;

@@ -1,9 +1,9 @@
 // The board: each phone a lamp, its state in words.
 
-import { age, condition, h, icon, joined, lamp, states, word } from "./words.js";
+import { age, condition, h, icon, isolated, joined, lamp, states, verbatim, word } from "./words.js";
 import { fill, keep } from "./patch.js";
 import { store } from "./store.js";
-import { elsewhere, numbersOf, ownerOf, titleOf } from "./phones.js";
+import { elsewhere, lineText, lineWord, numbersOf, ownerOf, titleOf } from "./phones.js";
 import { causeWord, isDark, matters, mattersKey } from "./matters.js";
 
 const order = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
@@ -11,15 +11,18 @@ const order = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" 
 // group puts what cannot be vouched for under a heading of its own.
 const groupOf = (phone) => (phone.freshness === "last-known" ? "last-known" : phone.freshness === "unknown" ? "unknown" : phone.state);
 
+// cut is a title for what a card may have too little room for.
+const cut = (text) => text.length > 20 && isolated(text);
+
 function card(phone) {
   const owner = ownerOf(phone);
   const stale = phone.freshness !== "live";
-  const said = owner?.manual && owner.freshness === "live" ? word(owner.availability) + (owner.note ? `: ${owner.note}` : "") : "";
+  const said = owner?.manual && owner.freshness === "live" ? [word(owner.availability), owner.note].filter(Boolean) : [];
   return h("li", { class: "card", "data-name": phone.name, "data-state": phone.state, "data-fresh": phone.freshness },
     h("a", { href: `/phones/${encodeURIComponent(phone.name)}` },
       lamp(phone.state, phone.freshness),
-      h("span", { class: "who" }, titleOf(phone)),
-      h("span", { class: "number" }, numbersOf(phone).join(", ")),
+      h("span", { class: "who", title: cut(titleOf(phone)) }, verbatim(titleOf(phone))),
+      h("span", { class: "number", title: cut(numbersOf(phone).join(", ")) }, joined(numbersOf(phone).map(verbatim), ", ")),
       h("span", { class: "state" },
         h("span", { class: "word" }, condition(phone.state, phone.freshness)),
         stale ? age(phone.as_of, "", " ago") : age(phone.since)),
@@ -31,9 +34,10 @@ function card(phone) {
 // so that all cards are of one height.
 function third(phone, said) {
   const used = elsewhere(phone), which = [phone.model, phone.name].filter((s) => s && s !== titleOf(phone));
-  const parts = phone.diagnosis ? [phone.diagnosis] : said ? [said] : which;
-  return h("span", { class: phone.diagnosis ? "meta matter diagnosis" : said ? "meta said" : "meta", title: [used, ...parts].filter(Boolean).join(" · ") },
-    joined([used && h("span", { class: "elsewhere" }, used), ...parts], " · "));
+  const parts = phone.diagnosis ? [phone.diagnosis] : said.length ? said : which;
+  const kind = phone.diagnosis ? "meta matter diagnosis" : said.length ? "meta said" : "meta";
+  const title = [...used.map((l) => `${isolated(l.number)} ${lineWord(l).toLowerCase()}`), ...parts.map(isolated)].join(" · ");
+  return h("span", { class: kind, title }, joined([...used.map((l) => h("span", { class: "elsewhere" }, lineText(l))), ...parts.map(verbatim)], " · "));
 }
 
 // Filters beside the state, each a parameter of the address.

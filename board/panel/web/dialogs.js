@@ -1,6 +1,6 @@
 // Signing in, and saying how one is.
 
-import { h, now, word } from "./words.js";
+import { h, now, verbatim, word } from "./words.js";
 import { call, start, store } from "./store.js";
 
 const dialog = document.getElementById("dialog");
@@ -68,7 +68,7 @@ export function statusDialog(d, ...extra) {
     dialog.close();
   } }, "Clear");
   const chosen = d.manual ? d.availability : "available";
-  ask(`Status of ${d.name || userOf(d)}`, [
+  ask(["Status of ", verbatim(d.name || userOf(d))], [
     field("Status", h("select", { name: "availability" }, sayable.map((s) => h("option", { value: s, selected: s === chosen }, word(s))))),
     field("Note", h("input", { name: "note", maxlength: "256", value: d.manual ? d.note : "" })),
     field("Ends", h("select", { name: "ends" }, ends.map(([v, text]) => h("option", { value: v }, text)))),

@@ -1,7 +1,7 @@
 // What is the matter with the branch's phones: the causes, worst first, in words
 // that lead to the phones concerned.
 
-import { h, icon } from "./words.js";
+import { h, icon, verbatim } from "./words.js";
 import { store } from "./store.js";
 
 // For one phone, for several, and as a choice.
@@ -50,7 +50,7 @@ export function matters() {
   return h("div", { class: "matters", role: "group", "aria-label": "What is the matter" }, all.map(({ cause, n, at }) => {
     const q = new URLSearchParams({ cause, ...(at && { switch: at }) });
     return h("a", { href: `/?${q}`, key: cause, "data-cause": cause }, icon(cause === "srst" || cause === "web-disabled" ? "busy" : cause === "unpowered" ? "unpowered" : "unreachable"),
-      `${n} ${sentence[cause][n === 1 ? 0 : 1]}${at ? ` on ${at}` : ""}`);
+      h("span", {}, `${n} ${sentence[cause][n === 1 ? 0 : 1]}`, at && [" on ", verbatim(at)]));
   }));
 }
 

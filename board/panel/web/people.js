@@ -1,10 +1,10 @@
 // The people: the one word of each, and why.
 
-import { age, availabilities, condition, h, lamp } from "./words.js";
+import { age, availabilities, condition, h, joined, lamp, verbatim } from "./words.js";
 import { fill, keep } from "./patch.js";
 import { call, store } from "./store.js";
 import { chips } from "./board.js";
-import { lineWord } from "./phones.js";
+import { lineText } from "./phones.js";
 import { mayActFor, statusDialog } from "./dialogs.js";
 
 const order = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
@@ -36,7 +36,7 @@ const lineOf = (device, l) => store.phones.get(device.name)?.lines.find((o) => o
 function devices(d) {
   return h("ul", { class: "devices", role: "list" }, d.devices.map((v) => h("li", { key: v.name },
     lamp(v.state, v.freshness), h("a", { href: `/phones/${encodeURIComponent(v.name)}` }, v.name),
-    h("span", {}, [condition(v.state, v.freshness), ...v.lines.map((l) => `${l.number} ${lineWord(lineOf(v, l)).toLowerCase()}`)].join(" · ")))));
+    h("span", {}, joined([condition(v.state, v.freshness), ...v.lines.map((l) => h("span", {}, lineText(lineOf(v, l))))], " · ")))));
 }
 
 // reasons are what a row holds when it is open.
@@ -59,8 +59,8 @@ function row(d) {
     h("details", { open: open.has(d.presentity), ontoggle: (e) => toggled(e, d.presentity) },
       h("summary", {},
         lamp(d.availability, d.freshness),
-        h("span", { class: "who" }, d.name || userOf(d)),
-        h("span", { class: "number" }, numbersOf(d).join(", ")),
+        h("span", { class: "who" }, verbatim(d.name || userOf(d))),
+        h("span", { class: "number" }, joined(numbersOf(d).map(verbatim), ", ")),
         h("span", { class: "state" },
           h("span", { class: "word" }, condition(d.availability, d.freshness)),
           stale ? age(d.as_of, "", " ago") : age(d.since)),

@@ -1,6 +1,6 @@
 // One phone: everything that is known of it, and where that comes from.
 
-import { age, condition, dateTime, h, icon, joined, lamp, word } from "./words.js";
+import { age, condition, dateTime, h, icon, joined, lamp, verbatim, word } from "./words.js";
 import { fill } from "./patch.js";
 import { call, store } from "./store.js";
 import { lineWord, ownerOf, titleOf, users } from "./phones.js";
@@ -36,9 +36,9 @@ function registration(p) {
 }
 
 function port(p) {
-  const own = p.neighbour && ["Its own word", [p.neighbour.switch, p.neighbour.port].filter(Boolean).join(" ")];
+  const own = p.neighbour && ["Its own word", joined([p.neighbour.switch, p.neighbour.port].filter(Boolean).map(verbatim), " ")];
   const counted = (p.ethernet || []).map((e) => [{ network: "Network port", pc: "PC port", phone: "Phone" }[e.name] || e.name,
-    [e.speed, `${e.sent} sent, ${e.received} received`, e.errors > 0 && `${e.errors} errors`].filter(Boolean).join(" · ")]);
+    joined([e.speed && verbatim(e.speed), `${e.sent} sent, ${e.received} received`, e.errors > 0 && `${e.errors} errors`], " · ")]);
   if (!p.port && !p.power && !own) return section("Port and power", untold("Nobody has told where it is plugged in."));
   return section("Port and power", facts(["Switch", p.port?.switch], ["Port", p.port?.name], ["VLAN", p.port?.vlan && String(p.port.vlan)],
     ["Link", p.port && [p.port.link, p.port.link === "up" && speed(p.port.speed)].filter(Boolean).join(", ")],
@@ -67,7 +67,7 @@ function evidence(p) {
   const nth = new Map();
   const key = (source) => `${source} ${nth.set(source, (nth.get(source) || 0) + 1).get(source)}`;
   return h("ul", { class: "evidence", role: "list" }, p.evidence.map((e) => h("li", { key: key(e.source), class: e.live ? "" : "old" },
-    h("span", { class: "source" }, e.source), h("span", { class: "says" }, e.says.replace(p.name + " ", ""), e.live ? "" : " (last known)"), e.seen && age(e.seen, "", " ago"))));
+    h("span", { class: "source" }, e.source), h("span", { class: "says" }, verbatim(e.says.replace(p.name + " ", "")), e.live ? "" : " (last known)"), e.seen && age(e.seen, "", " ago"))));
 }
 
 function own(p) {
@@ -94,7 +94,7 @@ function page(p, entries) {
     h("div", { key: "hero", class: "hero", "data-state": p.state, "data-fresh": p.freshness },
       lamp(p.state, p.freshness),
       h("div", {},
-        h("h1", { tabindex: "-1" }, titleOf(p)),
+        h("h1", { tabindex: "-1" }, verbatim(titleOf(p))),
         h("p", { class: "state" }, h("span", { class: "word" }, condition(p.state, p.freshness)), " ",
           stale ? age(p.as_of, "", " ago") : age(p.since, "for ")),
         p.diagnosis && h("p", { class: "diagnosis" }, p.diagnosis))),

@@ -13,9 +13,9 @@ export function lineWord(l) {
   return `${l.state === "confirmed" && !l.held ? "In use" : here} elsewhere`;
 }
 
-// elsewhere tells which numbers of a phone are used on another one, as long as that is vouched for.
-export const elsewhere = (phone) => (phone.freshness === "live" ? phone.lines : []).filter((l) => l.elsewhere)
-  .map((l) => `${l.number} ${lineWord(l).toLowerCase()}`).join(", ");
+// elsewhere are the lines of a phone that are used on another one, as long as that is vouched for.
+export const elsewhere = (phone) => (phone.freshness === "live" ? phone.lines : []).filter((l) => l.elsewhere);
+export const lineText = (l) => [verbatim(l.number), ` ${lineWord(l).toLowerCase()}`];
 
 const link = (phone, other) => h("a", { href: `/phones/${encodeURIComponent(other.name)}` },
   joined([verbatim(titleOf(other)), titleOf(other) === titleOf(phone) && other.model && verbatim(other.model)], ", "));

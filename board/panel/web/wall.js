@@ -1,7 +1,7 @@
 // The wallboard: all phones on one screen that nobody scrolls, readable from
 // across the room. Few phones have words, many have a name, a thousand are dots.
 
-import { age, condition, h, lamp, states, word } from "./words.js";
+import { age, condition, h, isolated, lamp, states, verbatim, word } from "./words.js";
 import { fill, keep } from "./patch.js";
 import { store } from "./store.js";
 import { summary } from "./board.js";
@@ -28,8 +28,8 @@ function columns(n, width, height, shape) {
 }
 
 function tile(p) {
-  return h("li", { class: "tile", "data-name": p.name, "data-lamp": p.state, "data-fresh": p.freshness, "data-state": p.state, title: `${titleOf(p)}: ${condition(p.state, p.freshness)}` },
-    h("span", { class: "who" }, titleOf(p)),
+  return h("li", { class: "tile", "data-name": p.name, "data-lamp": p.state, "data-fresh": p.freshness, "data-state": p.state, title: `${isolated(titleOf(p))}: ${condition(p.state, p.freshness)}` },
+    h("span", { class: "who" }, verbatim(titleOf(p))),
     h("span", { class: "state" }, h("span", { class: "word" }, condition(p.state, p.freshness)), " ", age(p.freshness === "live" ? p.since : p.as_of)));
 }
 

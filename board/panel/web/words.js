@@ -65,9 +65,27 @@ export function h(tag, attrs, ...children) {
   return el;
 }
 
+// balanced adds to a text what its own isolates lack, so that it neither ends the
+// one that it is put in nor leaves one open (Unicode TR 9, 3.3.2).
+function balanced(text) {
+  let open = 0, lacking = 0;
+  for (const c of text.match(/[\u2066-\u2069]/g) || []) {
+    if (c !== "\u2069") open++;
+    else if (open) open--;
+    else lacking++;
+  }
+  return "\u2068".repeat(lacking) + text + "\u2069".repeat(open);
+}
+
 // verbatim is what others wrote: shown as it is, and in a direction of its own,
-// so that no name can turn the words around it (Unicode TR 9, 3.2).
-export const verbatim = (text) => h("bdi", {}, text);
+// so that no name can turn the words around it.
+export const verbatim = (text) => h("bdi", {}, balanced(text));
+
+// What has a direction of its own, or sets one.
+const turns = /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
+
+// isolated is the same where only text may stand: in a title.
+export const isolated = (text) => (turns.test(text) ? `\u2068${balanced(text)}\u2069` : text);
 
 // joined are the parts that are there, with something between them.
 export const joined = (parts, between) => parts.filter(Boolean).flatMap((p, i) => (i ? [between, p] : [p]));
