@@ -116,11 +116,12 @@ func (c *Config) checkPhones(report func(path, format string, args ...any)) {
 	if d := c.PhoneDefaults; (d.User == "") != (d.PasswordFile == "") {
 		report("phone_defaults", "phone_defaults: want user and password_file together, or neither")
 	}
-	names, places := map[string]bool{}, map[string]string{}
+	names := map[string]bool{}
+	var placed []phone.Phone
 	for i, e := range c.Phones {
 		path := fmt.Sprintf("phones[%d]", i)
 		p := c.PhoneDefaults.Phone(e)
-		place := fmt.Sprint(p.Address, " ", p.WebPort)
+		other, how := clash(placed, p)
 		switch err := p.Check(); {
 		case !deviceName.MatchString(e.Name):
 			report(path+".name", "phone name %q: want a device name such as SEP0011AABBCCDD", e.Name)
@@ -130,12 +131,45 @@ func (c *Config) checkPhones(report func(path, format string, args ...any)) {
 			report(path+".address", "phone %s: %s is neither an IP address nor a host name", e.Name, e.Address)
 		case err != nil:
 			report(path+".address", "phone %s: %v", e.Name, err)
-		case places[place] != "":
-			report(path+".address", "phone %s has the address of %s", e.Name, places[place])
+		case other != "":
+			report(path+".address", "phone %s has the address of %s%s", e.Name, other, how)
 		}
-		names[strings.ToUpper(e.Name)], places[place] = true, e.Name
+		names[strings.ToUpper(e.Name)] = true
+		placed = append(placed, p)
 	}
 	c.checkFile(report, "phone_defaults.password_file", c.PhoneDefaults.PasswordFile)
+}
+
+// clash looks for a phone that cannot be told from p where they are asked: what one
+// answers would be shown as the other's. Two may share an address only as two
+// behind one that translates: each interface that is asked of both at a port of its
+// own, and one at least.
+func clash(placed []phone.Phone, p phone.Phone) (other, how string) {
+	for _, o := range placed {
+		if !sameHost(o.Address, p.Address) {
+			continue
+		}
+		byWeb, bySIP := min(o.WebPort, p.WebPort) > 0, min(o.SIPPort, p.SIPPort) > 0 // both are asked so
+		switch sameWeb, sameSIP := byWeb && o.WebPort == p.WebPort, bySIP && o.SIPPort == p.SIPPort; {
+		case !byWeb && !bySIP, sameWeb && (sameSIP || !bySIP), sameSIP && !byWeb:
+			return o.Name, ""
+		case sameWeb:
+			return o.Name, fmt.Sprintf(", and its web_port %d", p.WebPort)
+		case sameSIP:
+			return o.Name, fmt.Sprintf(", and its sip_port %d", p.SIPPort)
+		}
+	}
+	return "", ""
+}
+
+// sameHost compares two addresses as they are meant, not as they are written.
+func sameHost(a, b string) bool {
+	x, errX := netip.ParseAddr(a)
+	y, errY := netip.ParseAddr(b)
+	if errX == nil && errY == nil {
+		return x.Unmap() == y.Unmap()
+	}
+	return strings.EqualFold(strings.TrimSuffix(a, "."), strings.TrimSuffix(b, "."))
 }
 
 func (c *Config) checkPeople(report func(path, format string, args ...any)) {
