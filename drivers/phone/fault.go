@@ -79,6 +79,7 @@ const (
 	adviceWebOff = "refuses web connections: Web Access is Disabled: set it to Read Only on the phone's page in Unified CM"
 	adviceAuth   = "asks for a password for its pages: set Web Access to Read Only on the phone's page in Unified CM"
 	adviceOther  = "its own pages tell nothing: no /DeviceInformationX, as on 3PCC firmware"
+	adviceStatus = "asks for a user for its status page: give it that of the phone (phone_defaults: user, password_file)"
 	adviceUser   = "does not let our user in: associate it with the phone in Unified CM, and see that the Authentication URL can be reached"
 	adviceMoved  = "its address answers for another phone"
 )

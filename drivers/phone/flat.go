@@ -78,8 +78,10 @@ func (w *sweep) status(ctx context.Context, path string) (Status, error) {
 	} else {
 		a, err = w.get(ctx, path)
 	}
-	if f, ok := errors.AsType[*Fault](err); ok && f.denied() && shown {
-		w.a.users.refused(now)
+	if f, ok := errors.AsType[*Fault](err); ok && f.denied() {
+		if f.Detail = adviceStatus; shown {
+			w.a.users.refused(now)
+		}
 	}
 	if err != nil {
 		return Status{}, err
@@ -97,7 +99,7 @@ func (w *sweep) takeStatus(at time.Time, s Status) error {
 		return garbled(w.a.status, "%s: %s", adviceMoved, s.MAC)
 	}
 	w.a.family, w.a.deviceAt = s.family(), at
-	w.a.device = DeviceInfo{HostName: s.HostName, MAC: s.MAC, Model: s.Product, Serial: s.Serial, Firmware: s.Firmware}
+	w.a.device = s.device()
 	f := presence.Facts{
 		Identity:     &presence.Identity{Model: s.Product, Serial: s.Serial, Firmware: s.Firmware, MAC: s.MAC, Address: w.remote},
 		Reach:        &presence.Reach{Outcome: presence.Answered, Via: "web"},
@@ -121,6 +123,11 @@ func (s Status) family() Family {
 		return f
 	}
 	return strangeFlat
+}
+
+// device is the identity, as the pages of Unified CM firmware have it.
+func (s Status) device() DeviceInfo {
+	return DeviceInfo{HostName: s.HostName, MAC: s.MAC, Model: s.Product, Serial: s.Serial, Firmware: s.Firmware, Messages: s.Messages()}
 }
 
 // reconsider has a phone asked anew how it tells of itself, when the page that

@@ -3,7 +3,6 @@ package phone
 import (
 	"context"
 	"errors"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -158,51 +157,5 @@ func TestAbilitiesThatOptionsTell(t *testing.T) {
 func TestARoundTripIsWordedCoarsely(t *testing.T) {
 	if within(3*time.Millisecond) != within(8*time.Millisecond) || within(5*time.Second) != "several seconds" {
 		t.Error("a millisecond more is news")
-	}
-}
-
-func TestAProbeExplains(t *testing.T) {
-	p := serve(t, &fakePhone{folder: "8865"})
-	r, err := Probe(t.Context(), p, time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := r.String()
-	for _, want := range []string{"another phone: SEP0C1167AA0004", "registered with no call server", "call servers: 10.0.0.5, 10.0.0.6", "no audio", "message waiting", "dialog: true", "/StreamingStatisticsX?1"} {
-		if !strings.Contains(text, want) {
-			t.Errorf("%q is not in\n%s", want, text)
-		}
-	}
-	if r.OK {
-		t.Error("OK though it is another phone than configured")
-	}
-
-	p.Name = "probe"
-	if r, err = Probe(t.Context(), p, time.Second); err != nil || !r.OK || !strings.Contains(r.String(), "CP-8865 SEP0C1167AA0004, line 4004") {
-		t.Errorf("not OK: %v\n%s", err, r)
-	}
-	p = raw(t, says("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"))
-	if r, err = Probe(t.Context(), p, time.Second); err != nil || r.OK || !strings.Contains(r.String(), "not a phone with Unified CM firmware") {
-		t.Errorf("%v\n%s", err, r)
-	}
-}
-
-func TestProbeTargets(t *testing.T) {
-	for target, want := range map[string]Phone{
-		"10.1.1.20":              {"probe", "10.1.1.20", 80, "http", 0, ""},
-		"10.1.1.20:8080":         {"probe", "10.1.1.20", 8080, "http", 0, ""},
-		"https://10.1.1.20":      {"probe", "10.1.1.20", 443, "https", 0, ""},
-		"http://phone.example/x": {"probe", "phone.example", 80, "http", 0, ""},
-		"2001:db8::9":            {"probe", "2001:db8::9", 80, "http", 0, ""},
-		"[2001:db8::9]:81":       {"probe", "2001:db8::9", 81, "http", 0, ""},
-	} {
-		if got, err := ProbeTarget(target); err != nil || got != want {
-			t.Errorf("%s: %+v, %v", target, got, err)
-		}
-	}
-	for _, bad := range []string{"", "ftp://10.1.1.20", "http://u:p@10.1.1.20", "10.1.1.20:99999", "a b"} {
-		if got, err := ProbeTarget(bad); err == nil {
-			t.Errorf("%q is taken as %+v", bad, got)
-		}
 	}
 }
