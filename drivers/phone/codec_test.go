@@ -106,24 +106,51 @@ func TestWhatEachBodySays(t *testing.T) {
 	}
 }
 
-// A body cut anywhere is an error, or, where only blanks are missing, the body.
+// A body cut anywhere is an error, or, where only blanks are missing, the body: it
+// makes no phone registered, in use or idle that the whole page does not.
 func TestABodyCutAnywhereTellsNothingWrong(t *testing.T) {
 	for _, file := range goldenFiles(t) {
 		body, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		parse := parserOf(t, file)
-		all, allErr := parse(body, "text/xml")
-		for n := range body {
-			cut, err := parse(body[:n], "text/xml")
-			if err == nil && (allErr != nil || !reflect.DeepEqual(all, cut)) {
-				t.Fatalf("%s cut at %d of %d is taken for a page: %v", file, n, len(body), cut)
-			}
-			if err != nil && !errors.Is(err, errHalf) && !errors.Is(err, errEmpty) && !errors.Is(err, errNotXML) && (allErr == nil || err.Error() != allErr.Error()) {
-				t.Fatalf("%s cut at %d: %v", file, n, err)
-			}
+		cutAnywhere(t, file, body, parserOf(t, file))
+	}
+}
+
+func cutAnywhere(t *testing.T, file string, body []byte, parse func([]byte, string) (any, error)) {
+	t.Helper()
+	all, allErr := parse(body, "text/xml")
+	for n := range body {
+		cut, err := parse(body[:n], "text/xml")
+		if err == nil && (allErr != nil || !reflect.DeepEqual(all, cut)) {
+			t.Fatalf("%s cut at %d of %d is taken for a page: %v", file, n, len(body), cut)
 		}
+		if err != nil && !errors.Is(err, errHalf) && !errors.Is(err, errEmpty) && !errors.Is(err, errNotXML) && (allErr == nil || err.Error() != allErr.Error()) {
+			t.Fatalf("%s cut at %d: %v", file, n, err)
+		}
+	}
+}
+
+// So is an adapter's, whose root element counts for nothing and cannot vouch for it.
+func TestAnAdaptersBodyCutAnywhereTellsNothingWrong(t *testing.T) {
+	for _, c := range []struct {
+		file, adapter string
+		read          func(Page) (any, error)
+	}{
+		{"device.xml", "device", func(p Page) (any, error) { return p.Device() }},
+		{"network.xml", "configuration", func(p Page) (any, error) { return p.Network() }},
+		{"stream-active.xml", "streaming.0", func(p Page) (any, error) { return p.Stream() }},
+		{"stream-idle.xml", "streaming.1", func(p Page) (any, error) { return p.Stream() }},
+		{"port-cdp.xml", "port.network", func(p Page) (any, error) { return p.Ports("network") }},
+	} {
+		cutAnywhere(t, c.adapter, golden(t, "7945", c.file), func(body []byte, contentType string) (any, error) {
+			p, err := ParseServiceability(body, contentType, c.adapter)
+			if err != nil {
+				return nil, err
+			}
+			return c.read(p)
+		})
 	}
 }
 
