@@ -18,7 +18,8 @@
 // The order of changes is (store id, epoch, seq): the epoch grows at each Open,
 // the id is made anew with each store, also with a restored one.
 //
-// Nothing is dropped by the wall clock before that is trusted ([Ledger.Trust]).
+// Nothing is dropped by the wall clock before that is trusted ([Ledger.Trust]), and
+// when a trusted one is set, what is on disk is dated anew.
 //
 // A presentity or a device that nobody knows any more is told once as gone
 // ([Gone], [GoneDevice]).

@@ -71,6 +71,7 @@ type Ledger struct {
 	believed bool                         // it is
 	doubted  bool                         // it was not, since the start
 	ahead    time.Duration                // of the clock at the start, what was restored is dated
+	off      time.Duration                // by how much the wall clock was set since the start, as far as the disk knows
 
 	ops     chan func()
 	stopped chan struct{} // closed when no operation is taken any more
@@ -137,6 +138,7 @@ func (l *Ledger) Run(ctx context.Context) error {
 		doubt.Stop()
 	}
 	for ctx.Err() == nil {
+		l.stepped(time.Now())
 		l.settle(time.Now())
 		l.save(time.Now())
 		setTimer(alarm, l.alarms.next())
@@ -160,6 +162,7 @@ func (l *Ledger) Run(ctx context.Context) error {
 	flush.Stop()
 	close(l.stopped)
 	l.endFeeds()
+	l.stepped(time.Now())
 	l.saveRepeats()
 	return errors.Join(ctx.Err(), l.finish(l.wall()), <-filed)
 }

@@ -64,12 +64,13 @@ func (l *Ledger) dateOf(t time.Time) time.Time {
 
 // believe turns dates into distances from now, as the wall clock shows it.
 func (l *Ledger) believe(now time.Time) {
-	l.believed = true
+	l.believed, l.off = true, l.offset(now)
 	for _, d := range l.devices {
 		l.redateSeen(now, d.seen)
 		if l.doubted {
 			l.redateDevice(now, d)
 		}
+		d.since.at = l.past(now, d.since.at)
 		d.mark(l.state)
 	}
 	for _, e := range l.entities {
@@ -77,10 +78,10 @@ func (l *Ledger) believe(now time.Time) {
 		for i := range e.said {
 			l.redateStanding(now, &e.said[i])
 		}
-		if l.doubted && stamped(e.since.at) {
-			e.since.at = restamp(now, e.since.at)
-			l.put(now, store.Since, sincePresentity+string(e.of), e.since)
+		if l.doubted {
+			l.redateSince(now, e)
 		}
+		e.since.at = l.past(now, e.since.at)
 		e.mark(l.state)
 	}
 }
