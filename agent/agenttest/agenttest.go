@@ -135,6 +135,9 @@ func CheckObservation(t testing.TB, o presence.Observation) {
 	if fault := faultOf(o); fault != "" {
 		t.Errorf("%s: %+v", fault, o)
 	}
+	if o.Seen == o.Seen.Round(0) { // a wall clock that is set would make it older, or newer, than it is
+		t.Errorf("dated, and without a monotonic reading: %+v", o)
+	}
 }
 
 func faultOf(o presence.Observation) string {
