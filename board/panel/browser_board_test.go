@@ -154,9 +154,10 @@ func TestDarkIsAStateAndNotACause(t *testing.T) {
 		if want := []string{"Elena Rossi", "Alice Martin"}; !slices.Equal(names, want) {
 			t.Errorf("%s begins with %q, want %q", path, names, want)
 		}
-		for _, matter := range []string{"1 phone does not answer", "1 phone registered nowhere", "1 phone with its web access off", "1 phone on the survivable router"} {
+		for _, matter := range []string{"1 phone does not answer", "1 phone registered nowhere", "1 phone with its web access off"} {
 			tb.shows(".matters", matter)
 		}
+		tb.shows("#uplinks", "On the survivable router: 1 of 5 phones")
 	}
 	tb.until(`document.getElementById("announce").dataset.dark === "1"`)
 	set(0, presence.WebDisabled, presence.InUse, "refuses web connections")
@@ -182,6 +183,12 @@ func TestTheWallboardFitsTheScreen(t *testing.T) {
 			tb.until(fmt.Sprintf(`document.querySelectorAll(".tile").length === %d`, n))
 			if eval[bool](tb, `document.documentElement.scrollHeight > innerHeight || document.documentElement.scrollWidth > innerWidth`) {
 				t.Error("it is larger than the screen")
+			}
+			if n != 1000 { // there they are dots
+				if cut := eval[[]string](tb, `[...document.querySelectorAll(".tile")].filter((e) => { const who = e.querySelector(".who").getBoundingClientRect(), r = e.getBoundingClientRect();
+					return who.top < r.top || e.querySelector(".state").getBoundingClientRect().bottom > r.bottom; }).map((e) => e.dataset.name)`); len(cut) > 0 {
+					t.Errorf("cut off above or below: %d tiles, %.3q", len(cut), cut)
+				}
 			}
 			outside := eval[int](tb, `[...document.querySelectorAll(".tile")].filter((e) => { const r = e.getBoundingClientRect();
 				return r.bottom > innerHeight + 1 || r.right > innerWidth + 1 || r.width < 8 || r.height < 8; }).length`)
@@ -223,4 +230,31 @@ func TestThePageOfAPhone(t *testing.T) {
 		t.Error("no evidence, or a script in a log ran")
 	}
 	tb.shoot("phone-full")
+}
+
+// What an administrator looks for across a room.
+func TestATileSaysWhichPhoneItIs(t *testing.T) {
+	h := newHouse(t)
+	populate(h.heart, 4)
+	set := func(i int, change func(*presence.Device)) {
+		d := h.heart.phones[fmt.Sprintf("SEP0011AABBCC%02X", i*0x11)]
+		change(&d)
+		h.heart.setPhone(d)
+	}
+	set(1, func(d *presence.Device) { d.Owner, d.Identity.Description = "sip:alice@example.com", "" }) // Alice's second
+	set(2, func(d *presence.Device) { d.Owner, d.Identity.Description = "", "" })                      // nobody's
+	set(3, func(d *presence.Device) { d.Owner, d.Identity.Description, d.Lines = "", "", nil })        // and without a number
+	tb := newTab(t, h.url)
+	if tb == nil {
+		return
+	}
+	tb.open("/wall")
+	tb.shows("[data-name=SEP0011AABBCC00]", "Alice Martin In use")
+	tb.shows("[data-name=SEP0011AABBCC00] .model", "CP-8845")
+	tb.shows("[data-name=SEP0011AABBCC11] .model", "CP-7841")
+	tb.shows("[data-name=SEP0011AABBCC22]", "1003 Idle")
+	tb.shows("[data-name=SEP0011AABBCC33]", "SEP0011AABBCC33 Ringing")
+	if n := tb.count(".model"); n != 2 {
+		t.Errorf("%d tiles tell a model", n)
+	}
 }

@@ -226,6 +226,16 @@ func TestTheBoardInABrowser(t *testing.T) {
 		}
 		tb.do(chromedp.EmulateViewport(1440, 900))
 	})
+	t.Run("nor on a large one", func(t *testing.T) {
+		tb.do(chromedp.EmulateViewport(1920, 1080))
+		for _, path := range []string{"/", "/people", "/phones/SEP0011AABBCC88"} {
+			tb.open(path)
+			if out := eval[int](tb, `[...document.querySelectorAll("main *")].filter((e) => e.checkVisibility() && e.getBoundingClientRect().right > innerWidth).length`); out > 0 {
+				t.Errorf("%s: %d parts are not on the screen", path, out)
+			}
+		}
+		tb.do(chromedp.EmulateViewport(1440, 900))
+	})
 }
 
 func TestSigningInAndSayingHowOneIs(t *testing.T) {

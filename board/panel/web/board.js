@@ -31,13 +31,13 @@ function card(phone) {
 
 // third is the card's last line: what is the matter, else what its owner says, else
 // which phone it is; before it, which of its numbers is used elsewhere. One line,
-// so that all cards are of one height.
+// so that all cards are of one height, but what is the matter may have three.
 function third(phone, said) {
   const used = elsewhere(phone), which = [phone.model, phone.name].filter((s) => s && s !== titleOf(phone));
-  const parts = phone.diagnosis ? [phone.diagnosis] : said.length ? said : which;
-  const kind = phone.diagnosis ? "meta matter diagnosis" : said.length ? "meta said" : "meta";
-  const title = [...used.map((l) => `${isolated(l.number)} ${lineWord(l).toLowerCase()}`), ...parts.map(isolated)].join(" · ");
-  return h("span", { class: kind, title }, joined([...used.map((l) => h("span", { class: "elsewhere" }, lineText(l))), ...parts.map(verbatim)], " · "));
+  const [kind, parts, between] = phone.diagnosis ? ["meta matter diagnosis", [phone.diagnosis], ""] : said.length ? ["meta said", said, ": "] : ["meta", which, " · "];
+  const title = [...used.map((l) => `${isolated(l.number)} ${lineWord(l).toLowerCase()}`), parts.map(isolated).join(between)].filter(Boolean).join(" · ");
+  const last = parts.length > 0 && h("span", {}, joined(parts.map(verbatim), between));
+  return h("span", { class: kind, title }, joined([...used.map((l) => h("span", { class: "elsewhere" }, lineText(l))), last], " · "));
 }
 
 // Filters beside the state, each a parameter of the address.

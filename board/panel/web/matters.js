@@ -49,7 +49,7 @@ export function matters() {
   if (!all.length) return null;
   return h("div", { class: "matters", role: "group", "aria-label": "What is the matter" }, all.map(({ cause, n, at }) => {
     const q = new URLSearchParams({ cause, ...(at && { switch: at }) });
-    return h("a", { href: `/?${q}`, key: cause, "data-cause": cause }, icon(cause === "srst" || cause === "web-disabled" ? "busy" : cause === "unpowered" ? "unpowered" : "unreachable"),
+    return h("a", { href: `/?${q}`, key: cause, "data-cause": cause }, icon(cause === "srst" || cause === "web-disabled" ? "warning" : cause === "unpowered" ? "unpowered" : "unreachable"),
       h("span", {}, `${n} ${sentence[cause][n === 1 ? 0 : 1]}`, at && [" on ", verbatim(at)]));
   }));
 }

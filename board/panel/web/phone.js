@@ -32,11 +32,11 @@ function registration(p) {
   const r = p.registration;
   if (!r) return section("Registration", untold("Nobody has told where it is registered."));
   return section("Registration", facts(["Registered", r.registered ? "yes" : "no"], ["Call server", r.server],
-    ["Survivable", r.registered && (r.survivable ? "yes, at the branch's router" : "no")]));
+    ["SRST", r.registered && (r.survivable ? "yes, at the branch's router" : "no")]));
 }
 
 function port(p) {
-  const own = p.neighbour && ["Its own word", joined([p.neighbour.switch, p.neighbour.port].filter(Boolean).map(verbatim), " ")];
+  const own = p.neighbour && ["As it sees it", joined([p.neighbour.switch, p.neighbour.port].filter(Boolean).map(verbatim), " ")];
   const counted = (p.ethernet || []).map((e) => [{ network: "Network port", pc: "PC port", phone: "Phone" }[e.name] || e.name,
     joined([e.speed && verbatim(e.speed), `${e.sent} sent, ${e.received} received`, e.errors > 0 && `${e.errors} errors`], " · ")]);
   if (!p.port && !p.power && !own) return section("Port and power", untold("Nobody has told where it is plugged in."));
@@ -70,14 +70,10 @@ function evidence(p) {
     h("span", { class: "source" }, e.source), h("span", { class: "says" }, verbatim(e.says.replace(p.name + " ", "")), e.live ? "" : " (last known)"), e.seen && age(e.seen, "", " ago"))));
 }
 
-function own(p) {
-  const parts = [];
-  if (p.log?.length) parts.push(section("Its log, from its last change", h("ol", { class: "log", role: "list" }, p.log.map((l) => h("li", { key: l }, l)))));
-  if (p.screen && (p.screen.prompt || p.screen.notify || p.screen.title)) {
-    parts.push(section("Its screen, when nobody used it", facts(["Title", p.screen.title], ["Prompt", p.screen.prompt], ["Notice", p.screen.notify])));
-  }
-  return parts;
-}
+const log = (p) => p.log?.length > 0 && wide("Log", "Its log, from its last change", h("ol", { class: "log", role: "list" }, p.log.map((l) => h("li", { key: l }, l))));
+
+const screen = (p) => p.screen && (p.screen.prompt || p.screen.notify || p.screen.title)
+  && section("Its screen, while nobody uses it", facts(["Title", p.screen.title], ["Prompt", p.screen.prompt], ["Notice", p.screen.notify]));
 
 function history(entries) {
   if (!entries) return untold("Loading…");
@@ -102,8 +98,8 @@ function page(p, entries) {
       section("Phone", facts(["Name", p.name], ["Owner", owner?.name], ["Model", p.model], ["Description", p.description !== owner?.name && p.description],
         ["Address", p.address], ["MAC", p.mac], ["Serial", p.serial], ["Firmware", p.firmware], ["Capabilities", able.join(", ")],
         ["Voice messages", p.message_waiting === null ? "" : p.message_waiting ? (p.voice_messages ? `${p.voice_messages} new` : "waiting") : "none"])),
-      h("div", { class: "stack" }, lines(p), registration(p)), port(p), streams(p),
-      wide("Because", "Because", evidence(p)), own(p),
+      h("div", { key: "stack", class: "stack" }, lines(p), registration(p), screen(p)), port(p), streams(p),
+      wide("Because", "Because", evidence(p)), log(p),
       wide("History", "History", entries && timeline(entries, p.state), history(entries))),
   ];
 }

@@ -20,7 +20,7 @@ const why = (u) => h("span", { class: "why", title: u.why && isolated(u.why) }, 
 
 const pending = (u) => u.pending > 0 && `${u.pending} ${u.pending > 1 ? "changes" : "change"} to hand over`;
 
-const line = (mode, head, ...rest) => h("p", { class: "uplink", "data-mode": mode }, icon(mode === "connected" ? "available" : "busy"), h("b", {}, head), ...rest);
+const line = (mode, head, ...rest) => h("p", { class: "uplink", "data-mode": mode }, icon(mode === "connected" ? "available" : "warning"), h("b", {}, head), ...rest);
 
 const silent = (u) => [name(u), " has not answered since ", moment(u.since)];
 

@@ -5,11 +5,12 @@ import { age, condition, h, isolated, lamp, states, verbatim, word } from "./wor
 import { fill, keep } from "./patch.js";
 import { store } from "./store.js";
 import { summary } from "./board.js";
-import { titleOf } from "./phones.js";
+import { numbersOf, titleOf } from "./phones.js";
 import { isDark, matters, mattersKey } from "./matters.js";
 
 const order = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
 const shapes = { roomy: 3.2, compact: 3.6, dots: 1 }; // width to height of a tile
+const letters = { roomy: 0.3, compact: 0.33, dots: 0 }; // height of a name to that of its tile
 
 function density(n) {
   if (n <= 60) return "roomy";
@@ -27,10 +28,21 @@ function columns(n, width, height, shape) {
   return [best, fit];
 }
 
-function tile(p) {
+// who is a phone in one word: a number says more across a room than a device's name,
+// of which a narrow tile tells the end, where they differ.
+function who(p) {
+  const title = titleOf(p);
+  if (title !== p.name) return title;
+  const short = density(store.phones.size) === "roomy" || p.name.length < 10 ? p.name : `…${p.name.slice(-6)}`;
+  return numbersOf(p).join(", ") || short;
+}
+
+// tile is one phone; a twin goes by the same name as another, and tells its model.
+function tile(p, twin) {
   return h("li", { class: "tile", "data-name": p.name, "data-lamp": p.state, "data-fresh": p.freshness, "data-state": p.state, title: `${isolated(titleOf(p))}: ${condition(p.state, p.freshness)}` },
-    h("span", { class: "who" }, verbatim(titleOf(p))),
-    h("span", { class: "state" }, h("span", { class: "word" }, condition(p.state, p.freshness)), " ", age(p.freshness === "live" ? p.since : p.as_of)));
+    h("span", { class: "who" }, verbatim(who(p))),
+    h("span", { class: "state" }, h("span", { class: "word" }, condition(p.state, p.freshness)), " ",
+      age(p.freshness === "live" ? p.since : p.as_of), twin && p.model && h("span", { class: "model" }, verbatim(p.model))));
 }
 
 export function view(main) {
@@ -57,7 +69,7 @@ export function view(main) {
     tiles.dataset.density = d;
     tiles.style.setProperty("--columns", c);
     tiles.style.setProperty("--gap", `${gap}px`);
-    tiles.style.setProperty("--size", `${Math.min(30, fit * 0.3).toFixed(1)}px`);
+    tiles.style.setProperty("--size", `${Math.min(30, fit * letters[d]).toFixed(1)}px`);
   };
   const resized = new ResizeObserver(layout);
   resized.observe(tiles);
@@ -76,8 +88,11 @@ export function view(main) {
       mattered = m;
       fill(matter, matters());
     }
-    const items = [...store.phones.values()].sort((a, b) => isDark(b) - isDark(a) || order.compare(titleOf(a), titleOf(b)) || order.compare(a.name, b.name));
-    keep(tiles, items, (p) => p.name, (p) => [p.state, p.freshness, p.since, titleOf(p)], tile);
+    const items = [...store.phones.values()].sort((a, b) => isDark(b) - isDark(a) || order.compare(who(a), who(b)) || order.compare(a.name, b.name));
+    const seen = new Map(); // how many phones go by a name
+    for (const p of items) seen.set(who(p), (seen.get(who(p)) || 0) + 1);
+    const twin = (p) => seen.get(who(p)) > 1;
+    keep(tiles, items, (p) => p.name, (p) => [p.state, p.freshness, p.since, titleOf(p), who(p), twin(p)], (p) => tile(p, twin(p)));
     layout();
   }
   show.end = () => {
