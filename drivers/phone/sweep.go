@@ -23,9 +23,6 @@ const (
 	sourceLog     = "phone/web-log"
 )
 
-// maxStreams is how many StreamingStatisticsX pages a phone may have.
-const maxStreams = 3
-
 // An account is what is remembered of one phone's pages between sweeps.
 type account struct {
 	family  Family
