@@ -94,18 +94,26 @@ func (b *Branch) writeDialog(x *bytes.Buffer, d dialog) {
 // writeParty writes one side. "+sip.rendering" is "no" while this side renders
 // no media: hold (RFC 4235 §5.2, as telephones use it).
 func (b *Branch) writeParty(x *bytes.Buffer, side string, p *phone, held bool) {
-	var name bytes.Buffer
-	xml.EscapeText(&name, []byte(p.DisplayName))
-	fmt.Fprintf(x, "<%s><identity display=\"%s\">%s</identity>", side, name.String(), b.uri(p.Number))
-	fmt.Fprintf(x, "<target uri=\"sip:%s@%s:%d\">", p.Number, p.Address, p.SIPPort)
+	fmt.Fprintf(x, "<%s><identity display=\"%s\">%s</identity>", side, escaped(p.DisplayName), b.uri(p.Number))
+	uri, params := p.contact()
+	fmt.Fprintf(x, "<target uri=\"%s\">", uri)
 	if side == "local" {
 		rendering := "yes"
 		if held {
 			rendering = "no"
 		}
-		fmt.Fprintf(x, "<param pname=\"+sip.rendering\" pval=\"%s\"/>", rendering)
+		params = append(params, [2]string{"+sip.rendering", rendering})
+	}
+	for _, f := range params {
+		fmt.Fprintf(x, "<param pname=\"%s\" pval=\"%s\"/>", f[0], escaped(f[1]))
 	}
 	fmt.Fprintf(x, "</target></%s>\r\n", side)
+}
+
+func escaped(s string) string {
+	var x bytes.Buffer
+	xml.EscapeText(&x, []byte(s))
+	return x.String()
 }
 
 // uri is a line's address of record.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 
 	"pilotlight/testbench/branch/internal/sipwire"
 )
@@ -54,6 +55,29 @@ func (b *Branch) readSIP(p *phone) {
 	}
 }
 
+// contact is where a phone takes SIP, as its registrar knows it, with the feature
+// parameters of its Contact. A phone of Unified CM has a name that is no number, and
+// the port of the connection that it opened itself: nobody else can reach it there.
+// One that speaks SCCP has no Contact; the call server puts its number in that place.
+func (p *phone) contact() (uri string, params [][2]string) {
+	if p.family == mpp || strings.HasPrefix(p.load, "SCCP") {
+		return fmt.Sprintf("sip:%s@%s:%d", p.Number, p.Address, p.SIPPort), nil
+	}
+	mac := strings.ToLower(p.mac)
+	uri = fmt.Sprintf("sip:%s-%s-4000-8000-%s@%s:%d;transport=tcp", mac[4:], mac[:4], mac, p.Address, ephemeral+p.index%ephemerals)
+	params = [][2]string{
+		{"+sip.instance", "<urn:uuid:00000000-0000-0000-0000-" + mac + ">"},
+		{"+u.sip!devicename.ccm.cisco.com", p.Name},
+	}
+	if p.product == "CP-8851" { // the only number of Unified CM's list that a trace shows
+		params = append(params, [2]string{"+u.sip!model.ccm.cisco.com", "684"})
+	}
+	return uri, params
+}
+
+// The ports from which phones open connections.
+const ephemeral, ephemerals = 49152, 4096
+
 // sipAnswer is what a multiplatform phone says to a stranger (RFC 3261 §11.2).
 // It knows no transactions: the answer to a request that comes again is the same
 // but for its tag, which nobody can hold against a stateless server.
@@ -65,7 +89,8 @@ func (p *phone) sipAnswer(m *sipwire.Message) *sipwire.Message {
 		return no
 	}
 	ok := sipwire.Answer(m, 200, "OK", sipwire.Token())
-	ok.Add("Contact", fmt.Sprintf("<sip:%s@%s:%d>", p.Number, p.Address, p.SIPPort))
+	uri, _ := p.contact()
+	ok.Add("Contact", "<"+uri+">")
 	ok.Add("Allow", allow)
 	ok.Add("Allow-Events", "dialog,kpml")
 	ok.Add("Accept", "application/sdp")

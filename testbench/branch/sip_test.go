@@ -102,14 +102,26 @@ type info struct {
 		Local, Remote struct {
 			Identity string `xml:"identity"`
 			Target   struct {
-				URI   string `xml:"uri,attr"`
-				Param struct {
-					Name  string `xml:"pname,attr"`
-					Value string `xml:"pval,attr"`
-				} `xml:"param"`
+				URI    string  `xml:"uri,attr"`
+				Params feature `xml:"param"`
 			} `xml:"target"`
 		}
 	} `xml:"dialog"`
+}
+
+// feature is the parameters of a target.
+type feature []struct {
+	Name  string `xml:"pname,attr"`
+	Value string `xml:"pval,attr"`
+}
+
+func (all feature) get(name string) string {
+	for _, f := range all {
+		if f.Name == name {
+			return f.Value
+		}
+	}
+	return ""
 }
 
 // notify takes the next NOTIFY, and answers it.
@@ -175,7 +187,7 @@ func TestALineTellsItsCallFromRingingToTheEnd(t *testing.T) {
 			t.Fatalf("step %d: %d dialogs", i, len(now.Dialogs))
 		}
 		d := now.Dialogs[0]
-		if d.State.Word != s.state || d.State.Event != s.event || d.Direction != "recipient" || d.Local.Target.Param.Value != s.sound {
+		if d.State.Word != s.state || d.State.Event != s.event || d.Direction != "recipient" || d.Local.Target.Params.get("+sip.rendering") != s.sound {
 			t.Errorf("step %d: %+v", i, d)
 		}
 		if !strings.Contains(d.Local.Target.URI, "@"+q.Address+":") || d.Remote.Identity != "sip:"+p.Number+"@example.com" {
