@@ -101,7 +101,7 @@ func causes(d *demo) int {
 // quality it counts itself, or "".
 func talking(d *demo) string {
 	for name, p := range d.Phones() {
-		if p.State == "in-use" && p.Freshness == "live" && len(p.Streams) > 0 && time.Since(p.Since) > 6*time.Second {
+		if p.State == "in-use" && p.Freshness == "live" && len(p.Streams) > 0 && p.Streams[0].MOS > 0 && time.Since(p.Since) > 6*time.Second {
 			return name
 		}
 	}

@@ -10,7 +10,7 @@ type Phone struct {
 	Name, State, Cause, Diagnosis, Freshness, Model, Address, MAC, Owner string
 	Since                                                                time.Time
 	AsOf                                                                 time.Time `json:"as_of"`
-	Streams                                                              []struct{ Active bool }
+	Streams                                                              []struct{ MOS float64 }
 	Lines                                                                []struct{ Number, State string }
 	Port                                                                 *struct {
 		Switch, Name string
