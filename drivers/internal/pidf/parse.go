@@ -14,6 +14,7 @@ import (
 // Parsed is what a document says, as far as we understand it.
 type Parsed struct {
 	Entity       string   // as written; empty where the sender left it out
+	Name         string   // what the person is called (RFC 4482 §3.2)
 	Basic        Basic    // open if any tuple is open; else closed if any is closed
 	Activities   []string // of the persons, then of the tuples; sorted, each once
 	ActivityNote string   // the first note inside the activities
@@ -43,13 +44,15 @@ type Device struct {
 // ErrNotPIDF is the error for a document that is XML, but no presence.
 var ErrNotPIDF = errors.New("not a presence document")
 
-// Parse reads a document.
+// Parse reads a document: PIDF, or the full state of partial presence (RFC 5262
+// §3.2), which has the same content under another root.
 func Parse(body []byte) (Parsed, error) {
 	root, err := readTree(body)
 	if err != nil {
 		return Parsed{}, fmt.Errorf("pidf: %w", err)
 	}
-	if root.local != "presence" || !isPIDF(root.space) {
+	whole := root.local == "presence" && isPIDF(root.space) || root.local == "pidf-full" && root.space == nsDiff
+	if !whole {
 		return Parsed{}, fmt.Errorf("pidf: %w: <%s> in %q", ErrNotPIDF, root.local, root.space)
 	}
 	p := Parsed{Entity: root.attr("entity")}
@@ -61,8 +64,8 @@ func Parse(body []byte) (Parsed, error) {
 			p.Tuples = append(p.Tuples, p.tuple(n))
 		case isPIDF(n.space) && n.local == "note":
 			first(&rootNote, n.text())
-		case n.space == nsModel && n.local == "person" && n.understood():
-			words = append(words, p.personActivities(n)...)
+		case n.local == "person" && (n.space == nsModel || n.space == nsCisco) && n.understood():
+			words = append(words, p.person(n)...)
 			first(&personNote, n.child("note"))
 		case n.space == nsModel && n.local == "device" && n.understood():
 			p.Devices = append(p.Devices, Device{ID: n.attr("id"), DeviceID: n.child("deviceID"), Note: n.child("note")})
@@ -105,8 +108,10 @@ func (p *Parsed) tuple(n *node) Tuple {
 			t.element(c)
 		case c.local == "deviceID" && c.space == nsModel:
 			first(&t.DeviceID, c.text())
-		case c.local == "activities" && isRPID(c.space) && c.understood():
+		case isActivities(c):
 			t.Activities = append(t.Activities, p.words(c)...)
+		case c.local == "display-name" && c.space == nsCIPID:
+			first(&p.Name, c.text())
 		case c.local == "servcaps" && (c.space == nsCaps || c.space == nsOldCaps) && c.understood():
 			a := abilities(c)
 			t.Abilities = &a
@@ -141,23 +146,33 @@ func (t *Tuple) element(c *node) {
 	}
 }
 
-func (p *Parsed) personActivities(person *node) (words []string) {
-	for _, c := range person.children {
-		if c.local == "activities" && isRPID(c.space) && c.understood() {
+// person takes what is said of a person, and returns her activities.
+func (p *Parsed) person(n *node) (words []string) {
+	for _, c := range n.children {
+		switch {
+		case isActivities(c):
 			words = append(words, p.words(c)...)
+		case c.local == "display-name" && c.space == nsCIPID:
+			first(&p.Name, c.text())
 		}
 	}
 	return words
 }
 
-// words are the activities in one <activities>: the names of RFC 4480 §3.2 and
-// Cisco's alerting, available and dnd. The names of others mean nothing to us.
+// isActivities: Unified Presence has them in Cisco's own name space, too.
+func isActivities(n *node) bool {
+	return n.local == "activities" && (isRPID(n.space) || n.space == nsCisco) && n.understood()
+}
+
+// words are the activities in one <activities>: the names of RFC 4480 §3.2, also
+// in Cisco's name space, and Cisco's alerting, available and dnd. The names of
+// others mean nothing to us.
 func (p *Parsed) words(n *node) (words []string) {
 	for _, c := range n.children {
 		switch {
 		case isRPID(c.space) && c.local == "note":
 			first(&p.ActivityNote, c.text())
-		case isRPID(c.space) && slices.Contains(rpidActivities, c.local),
+		case (isRPID(c.space) || c.space == nsCisco) && slices.Contains(rpidActivities, c.local),
 			c.space == nsCisco && slices.Contains(ciscoActivities, c.local):
 			words = append(words, c.local)
 		}
@@ -221,9 +236,16 @@ func (p Parsed) Availability() presence.Availability {
 }
 
 // Abilities is what the tuples can do together, and whether any of them says so.
+// A closed tuple can do nothing; but of who is busy Unified CM says closed, and
+// the phone can be called all the same.
 func (p Parsed) Abilities() (all presence.Abilities, said bool) {
+	engaged := false
+	switch p.Availability() {
+	case presence.Busy, presence.OnThePhone, presence.InAMeeting, presence.DoNotDisturb:
+		engaged = p.Basic == Closed // all of them are
+	}
 	for _, t := range p.Tuples {
-		if t.Abilities == nil || t.Basic == Closed {
+		if t.Abilities == nil || t.Basic == Closed && !engaged {
 			continue
 		}
 		said = true

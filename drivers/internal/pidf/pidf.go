@@ -1,8 +1,10 @@
 // Package pidf writes and reads presence documents: PIDF (RFC 3863) with the
-// data model (RFC 4479), RPID activities (RFC 4480) and service capabilities
-// (RFC 5196).
+// data model (RFC 4479), RPID activities (RFC 4480), contact information (RFC
+// 4482) and service capabilities (RFC 5196).
 //
-// [Render] is pure: equal documents give equal octets, so that a body may be
+// [RenderAs] writes for a watcher, under the name that it asked for and in the
+// dialect that it understands; [Offline] and [Pending] are what it sees who may
+// not see. [Render] writes for a server that composes further. All are pure: equal documents give equal octets, so that a body may be
 // cached by revision and compared by its bytes. It tells what a
 // [presence.Document] says in words that those documents define, and nothing
 // that nobody vouches for: a state that is only last known is never "open", its
@@ -36,16 +38,18 @@ const (
 	nsModel = "urn:ietf:params:xml:ns:pidf:data-model"
 	nsRPID  = "urn:ietf:params:xml:ns:pidf:rpid"
 	nsCaps  = "urn:ietf:params:xml:ns:pidf:caps"
+	nsCIPID = "urn:ietf:params:xml:ns:pidf:cipid" // RFC 4482
 )
 
-// The namespaces that we read besides.
+// The namespaces that we read besides; of these, the Cisco dialect writes
+// nsOldRPID, nsCisco and nsOldCaps.
 const (
 	nsCPIM     = "urn:ietf:params:xml:ns:cpim-pidf:"        // the drafts before RFC 3863
 	nsOldRPID  = "urn:ietf:params:xml:ns:pidf:status:rpid"  // the drafts before RFC 4480; Unified CM
 	nsOldRPID2 = "urn:ietf:params:xml:ns:pidf:rpid-status"  // the drafts, too
 	nsCisco    = "urn:cisco:params:xml:ns:pidf:rpid"        // Unified CM: alerting, dnd, available
 	nsOldCaps  = "urn:ietf:params:xml:ns:pidf:servcaps"     // the drafts before RFC 5196; Unified CM
-	nsCIPID    = "urn:ietf:params:xml:ns:pidf:cipid"        // RFC 4482
+	nsDiff     = "urn:ietf:params:xml:ns:pidf-diff"         // RFC 5262: its full documents
 	nsTimed    = "urn:ietf:params:xml:ns:pidf:timed-status" // RFC 4481
 )
 
