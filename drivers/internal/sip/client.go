@@ -244,6 +244,10 @@ func (s *serving) response(m *message, a arrival) {
 		s.e.count.drop("response")
 		return
 	}
+	if t, ours := ticketOf(v.branch); ours {
+		s.settle(met{t, method, m.status}, m.header)
+		return
+	}
 	s.mu.Lock()
 	c := s.clients[clientKey(v.branch, method)]
 	known := c != nil && !s.closed

@@ -24,6 +24,7 @@ type Config struct {
 	PerSource       int            // of the accepted ones, from one address (of IPv6, one /64): 64
 	Transactions    int            // server transactions at a time: 16384
 	Pending         int            // requests at handlers or waiting for one: 2048
+	InFlight        int            // requests of Send without an answer: 16384
 	Greeting        time.Duration  // an accepted stream has its first message complete in: 10 s
 	Idle            time.Duration  // a stream without a message is closed: 15 min
 	Patience        time.Duration  // for the rest of a message, and for a write: 10 s
@@ -42,6 +43,7 @@ func (c Config) withDefaults() Config {
 	set(&c.PerSource, 64)
 	set(&c.Transactions, 16384)
 	set(&c.Pending, 2048)
+	set(&c.InFlight, 16384)
 	set(&c.StatelessPerSec, 500)
 	if c.Greeting == 0 {
 		c.Greeting = 10 * time.Second

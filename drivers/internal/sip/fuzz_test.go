@@ -78,3 +78,30 @@ func FuzzAddress(f *testing.F) {
 		}
 	})
 }
+
+// The look at a response before parsing sees what parsing sees: the same
+// branch, method and status, or nothing.
+func FuzzMeet(f *testing.F) {
+	mark := string(ticket{3, 0x0123456789abcdef}.branch(nil))
+	for _, via := range []string{"Via: SIP/2.0/UDP 10.0.0.1:5060;branch=" + mark + ";rport=1;received=10.0.0.2", "v :\r\n SIP/2.0/TCP [::1];rport\r\n ;branch = " + mark} {
+		f.Add([]byte("SIP/2.0 503 No\r\n" + via + "\r\nTo: <sip:a@b>;tag=1\r\nCSeq: 1 NOTIFY\r\n\r\n"))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if !sane(b) || !isResponse(b) {
+			return
+		}
+		m, ours := meet(b)
+		whole, fault := readDatagram(b)
+		if !ours || m.method == "" || fault != nil {
+			return
+		}
+		v, err := topVia(whole.header)
+		_, method, err2 := parseCSeq(whole.header.Get("CSeq"))
+		if err != nil || err2 != nil {
+			return
+		}
+		if got, ok := ticketOf(v.branch); ok && (got != m.ticket || method != m.method || whole.status != m.status) {
+			t.Fatalf("%+v, and parsed: %v %s %d", m, got, method, whole.status)
+		}
+	})
+}

@@ -18,7 +18,13 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if role := os.Getenv(farRole); role != "" {
+		farMain(role)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // wait is long enough for anything that is going to happen.
 const wait = 5 * time.Second

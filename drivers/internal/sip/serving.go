@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,6 +25,9 @@ type serving struct {
 	listeners []*listener
 	stateless gate // answers without state
 	complain  gate // our own warnings about strangers
+	lean      *lean
+	slow      atomic.Int32 // requests in dialogs that wait for a name or a connection
+	routes    routes
 
 	mu      sync.Mutex
 	closed  bool
@@ -40,6 +44,7 @@ type listener struct {
 	transport string
 	addr      netip.AddrPort
 	packets   net.PacketConn // udp
+	out       *outbox        // udp
 	accept    net.Listener   // tcp
 }
 
@@ -48,7 +53,7 @@ func newServing(ctx context.Context, e *Endpoint) *serving {
 		stateless: gate{n: e.cfg.StatelessPerSec, interval: time.Second},
 		complain:  gate{n: quietBurst, interval: quietInterval},
 		streams:   map[netip.AddrPort]*stream{}, census: newCensus(), servers: map[string]*serverTx{},
-		clients: map[string]*clientTx{}, calls: map[string]*callQueue{}}
+		clients: map[string]*clientTx{}, calls: map[string]*callQueue{}, lean: newLean(e.cfg.InFlight)}
 }
 
 func (s *serving) open() error {
@@ -78,6 +83,7 @@ func (s *serving) bind(at listenAt) (*listener, error) {
 		return nil, err
 	}
 	l.packets, l.addr = pc, addrPort(pc.LocalAddr())
+	l.out = newOutbox(pc, s.fail, func() { s.e.count.drop("outbox") })
 	s.widen(pc, l.addr)
 	return l, nil
 }
@@ -104,8 +110,11 @@ func (s *serving) start() {
 			s.wg.Go(func() { s.acceptLoop(l) })
 		} else {
 			s.wg.Go(func() { s.packetLoop(l) })
+			l.out.begun = true
+			s.wg.Go(l.out.run)
 		}
 	}
+	s.wg.Go(func() { s.lean.pulse.beat(s.ctx.Done(), tick, s.turnWheel) })
 }
 
 // close ends what wait waits for.
@@ -125,9 +134,12 @@ func (s *serving) close() {
 		if l.accept != nil {
 			l.accept.Close()
 		} else {
+			l.out.close()
 			l.packets.Close()
 		}
 	}
+	s.lean.close()
+	s.failAll(errStopped, func(*leanTx) bool { return true })
 	for _, tx := range txs {
 		tx.Terminate()
 	}
@@ -141,7 +153,7 @@ func (s *serving) wait() { s.wg.Wait() }
 func (s *serving) sizes() (streams, servers, clients, calls int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.census.open), len(s.servers), len(s.clients), len(s.calls)
+	return len(s.census.open), len(s.servers), len(s.clients) + s.lean.size(), len(s.calls)
 }
 
 // packetLoop reads one UDP socket. A read error is counted and waited off: only
@@ -182,6 +194,9 @@ func (s *serving) datagram(l *listener, b []byte, source netip.AddrPort) {
 	}
 	// Responses come from wherever we sent requests to; their branch is the proof.
 	response := isResponse(b)
+	if response && s.meetDatagram(b) {
+		return
+	}
 	if !response && !s.e.allowed(source.Addr()) {
 		s.e.count.drop("source")
 		return
@@ -231,12 +246,13 @@ func (s *serving) refused(l *listener) bool {
 		return false
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, c := range s.clients {
 		if c.stream == nil && slices.Contains(list, c.to) {
 			c.refuse()
 		}
 	}
+	s.mu.Unlock()
+	s.refusedLean(func(tx *leanTx) bool { return tx.listen == l && slices.Contains(list, tx.to) })
 	return true
 }
 

@@ -7,15 +7,16 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // keepAlive finds a dead peer within two minutes.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 30 * time.Second, Count: 3}
 
-// stream is one TCP connection, accepted or dialled. One goroutine reads it;
-// writes take turns, each with a deadline, so that a peer that does not read
-// costs its own transactions only.
+// stream is one TCP connection, accepted or dialled. One goroutine reads it, and
+// another writes it while something is queued, each write with a deadline, so
+// that a peer that does not read costs its own transactions only.
 type stream struct {
 	s      *serving
 	conn   net.Conn
@@ -25,7 +26,13 @@ type stream struct {
 	// dialled one, and once it has.
 	greeting time.Time
 	accepted bool
-	mu       sync.Mutex // writes
+	over     atomic.Bool // nothing can be sent any more
+
+	mu      sync.Mutex
+	queue   [][]byte
+	queued  int // octets in the queue or being written
+	writing bool
+	drains  sync.WaitGroup
 }
 
 // acceptLoop survives what accept says while the process is short of files.
@@ -97,13 +104,17 @@ func (st *stream) readWithin(d time.Duration) {
 }
 
 func (st *stream) end() {
-	st.conn.Close()
 	s := st.s
 	s.mu.Lock()
-	s.census.remove(st)
 	if s.streams[st.remote] == st {
 		delete(s.streams, st.remote)
 	}
+	s.mu.Unlock()
+	st.flush() // the answer to what ended it
+	st.conn.Close()
+	s.failAll(errLost, func(tx *leanTx) bool { return tx.stream == st })
+	s.mu.Lock()
+	s.census.remove(st)
 	var orphans []*clientTx
 	for _, c := range s.clients {
 		if c.stream == st {
@@ -132,7 +143,7 @@ func (st *stream) awaitMessage(r *bufio.Reader) bool {
 		case '\n':
 			if ends++; ends == 2 {
 				ends = 0
-				if st.send(crlf) != nil {
+				if st.post(crlf) != nil {
 					return false
 				}
 			}
@@ -197,16 +208,5 @@ func readHead(r *bufio.Reader) ([]byte, bool) {
 }
 
 func (st *stream) flow() flow {
-	return flow{transport: "tcp", local: st.local, remote: st.remote, write: func(b []byte, _ netip.AddrPort) error { return st.send(b) }}
-}
-
-func (st *stream) send(b []byte) error {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	st.conn.SetWriteDeadline(time.Now().Add(st.s.e.cfg.Patience))
-	if _, err := st.conn.Write(b); err != nil {
-		st.conn.Close() // half a message is on the wire: nothing can follow it
-		return err
-	}
-	return nil
+	return flow{transport: "tcp", local: st.local, remote: st.remote, write: func(b []byte, _ netip.AddrPort) error { return st.post(b) }}
 }

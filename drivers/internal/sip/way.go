@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -78,9 +79,46 @@ func (s *serving) localFor(f flow) netip.AddrPort {
 	if !at.Addr().IsUnspecified() {
 		return at
 	}
-	from, ok := routeTo(f.remote)
+	from, ok := s.routes.to(f.remote)
 	if !ok {
 		return at
 	}
 	return netip.AddrPortFrom(from, at.Port())
+}
+
+// routes remembers what routeTo said, since asking costs a socket and every
+// request that a wildcard socket receives asks.
+type routes struct {
+	mu    sync.Mutex
+	known map[netip.Addr]knownRoute
+}
+
+type knownRoute struct {
+	from  netip.Addr
+	ok    bool
+	until time.Time
+}
+
+const (
+	maxRoutes = 4096
+	routeLife = 10 * time.Second
+)
+
+func (r *routes) to(far netip.AddrPort) (netip.Addr, bool) {
+	now := time.Now()
+	r.mu.Lock()
+	k, known := r.known[far.Addr()]
+	r.mu.Unlock()
+	if known && now.Before(k.until) {
+		return k.from, k.ok
+	}
+	k.from, k.ok = routeTo(far)
+	k.until = now.Add(routeLife)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.known == nil || len(r.known) >= maxRoutes {
+		r.known = map[netip.Addr]knownRoute{} // sources may be forged: bounded, and soon known again
+	}
+	r.known[far.Addr()] = k
+	return k.from, k.ok
 }
