@@ -11,8 +11,12 @@ import (
 // PasswordFile is where beside an agent's configuration the phones' password is kept.
 const PasswordFile = "phones.pw"
 
-// WritePassword writes the phones' password into the folder of the configuration.
+// WritePassword writes the phones' password, if they have a user, into the folder of
+// the configuration.
 func (b *Branch) WritePassword(dir string) error {
+	if b.opts.PhoneUser == "" {
+		return nil
+	}
 	return os.WriteFile(filepath.Join(dir, PasswordFile), []byte(b.opts.PhonePassword+"\n"), 0o600)
 }
 

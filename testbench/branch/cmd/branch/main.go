@@ -11,6 +11,8 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -39,6 +41,7 @@ func run(args []string, in io.Reader, out io.Writer) error {
 	flags.Float64Var(&o.CallRate, "rate", 0, "calls a minute; 0: enough to be busy")
 	flags.Float64Var(&o.Speed, "speed", 1, "how much faster than real time")
 	flags.BoolVar(&o.Unshared, "unshared", false, "every phone has a number of its own")
+	flags.StringVar(&o.PhoneUser, "user", "", "whom the phones show their keys to; the password goes beside the configuration")
 	flags.StringVar(&o.SNMPRec, "snmprec", "", "a recording for the first switch to answer from")
 	config := flags.String("config", "", "write the configuration of an agent to this `file`")
 	data := flags.String("data", "", "the agent's data_dir (default: pilotlight-data beside the configuration)")
@@ -46,8 +49,14 @@ func run(args []string, in io.Reader, out io.Writer) error {
 	script := flags.Bool("script", true, "let calls come and go")
 	play := flags.String("play", "", "obey the lines of this `file` first; no calls come and go unless it says \"script on\"")
 	verbose := flags.Bool("v", false, "log what happens")
-	if err := flags.Parse(args); err != nil {
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return nil
+	case err != nil:
 		return err
+	}
+	if o.PhoneUser != "" {
+		o.PhonePassword = rand.Text()
 	}
 	if *verbose {
 		o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -85,6 +94,9 @@ func run(args []string, in io.Reader, out io.Writer) error {
 func writeConfig(b *branch.Branch, file, data, panel string) error {
 	data, err := filepath.Abs(data)
 	if err != nil {
+		return err
+	}
+	if err := b.WritePassword(filepath.Dir(file)); err != nil {
 		return err
 	}
 	return os.WriteFile(file, b.Config(data, panel), 0o600)

@@ -95,3 +95,24 @@ func TestAStoryIsPlayedFirst(t *testing.T) {
 		}
 	}
 }
+
+func TestThePhonesUserIsInTheConfigurationAndHasAPassword(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "out.yaml")
+	for _, user := range []string{"", "pilot"} {
+		if err := run([]string{"-phones", "2", "-script=false", "-user", user, "-config", file}, strings.NewReader(""), io.Discard); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(file)
+		if err != nil || strings.Contains(string(text), `user: "pilot"`) != (user != "") {
+			t.Errorf("user %q: %v\n%s", user, err, text)
+		}
+		password, err := os.ReadFile(filepath.Join(dir, branch.PasswordFile))
+		if (err == nil) != (user != "") || err == nil && len(strings.TrimSpace(string(password))) < 20 {
+			t.Errorf("user %q: %v, %d bytes of password", user, err, len(password))
+		}
+	}
+	if err := run([]string{"-h"}, strings.NewReader(""), io.Discard); err != nil {
+		t.Errorf("who asks for help: %v", err)
+	}
+}
