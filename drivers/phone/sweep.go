@@ -260,7 +260,8 @@ func (w *sweep) personal(ctx context.Context, path string, read func(body []byte
 		// The phone asks its Authentication URL, which a cut WAN leaves unanswered:
 		// whether it is there itself, its open pages tell.
 		w.failed(path, f)
-		return false, nil
+		w.timeout /= 2
+		return false, pause(ctx, breath)
 	case err == nil:
 		w.a.users = refusals{}
 	}
@@ -268,6 +269,19 @@ func (w *sweep) personal(ctx context.Context, path string, read func(body []byte
 		return false, ctx.Err()
 	}
 	return w.settle(path, sends(path, err))
+}
+
+// breath is what a phone is given after a request that was broken off, before the
+// next: it takes a moment to see that, and would have two open.
+const breath = 250 * time.Millisecond
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // streamPath is the n-th page of streams.

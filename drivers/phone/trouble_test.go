@@ -83,6 +83,28 @@ func TestAPhoneThatIsSilentIsSoWithAUserToo(t *testing.T) {
 	}
 }
 
+// A request that was broken off is over before the next is made: a phone's server
+// bears one at a time.
+func TestARequestThatWasBrokenOffIsOverBeforeTheNext(t *testing.T) {
+	v := visiting(t, "8845", "SEP0C1167AA0002", ours)
+	v.timeout = 200 * time.Millisecond
+	ended := make(chan time.Time, 1)
+	v.f.odd.Store(pathLines, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		<-r.Context().Done()
+		time.Sleep(breath / 2) // which a phone may need
+		ended <- time.Now()
+	}))
+	next := make(chan time.Time, 1)
+	v.f.odd.Store(streamPath(1), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		next <- time.Now()
+		_, _ = w.Write(golden(t, "8845", "stream-idle.xml"))
+	}))
+	v.visit()
+	if over, began := <-ended, <-next; began.Before(over) {
+		t.Errorf("the next request came %v before the last was over", over.Sub(began))
+	}
+}
+
 // What the driver makes of it: the phone answers, its calls are known, and one
 // observation and one line of the log say what is wrong with which page.
 func TestATroubleIsToldBesideTheFacts(t *testing.T) {
