@@ -245,3 +245,23 @@ func TestATimeToComeCountsAsNow(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 }
+
+// A phone that is listed and that nobody ever saw must not hide what a call
+// server tells of its line.
+func TestALineOnAPhoneThatNobodyKnowsIsToldByItsCallServer(t *testing.T) {
+	static := configured()[:1] // alice lists the phone, and nobody has it
+	l, err := ledger.Open(ledger.Config{Path: filepath.Join(t.TempDir(), "store"), Domain: "example.com", Static: static})
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, l)
+	talks := presence.Observation{Source: "dialog/pbx", Of: line, Seen: time.Now(), TTL: time.Hour,
+		Facts: presence.Facts{Calls: &presence.Calls{Exact: true, Lines: []presence.Line{{Number: "1001", State: presence.LineConfirmed}}}}}
+	if err := l.Observe(t.Context(), talks); err != nil {
+		t.Fatal(err)
+	}
+	docs, err := l.Documents(t.Context(), func(of presence.Presentity) bool { return of == alice })
+	if err != nil || len(docs) != 1 || docs[0].Availability != presence.OnThePhone || len(docs[0].Lines) != 1 || docs[0].Lines[0].State != presence.LineConfirmed {
+		t.Errorf("%+v, %v", docs, err)
+	}
+}

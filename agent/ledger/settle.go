@@ -220,8 +220,7 @@ func (l *Ledger) documentInput(of presence.Presentity, kind presence.Kind) prese
 			in.Devices = append(in.Devices, d.now)
 		}
 	}
-	bare := l.roster.BareLines(source)
-	for _, n := range bare {
+	for _, n := range l.roster.BareLines(source, func(name string) bool { d := l.devices[name]; return d != nil && d.known }) {
 		in.Bare = append(in.Bare, l.lineInput(n))
 	}
 	if e := l.entities[source]; e != nil {

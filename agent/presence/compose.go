@@ -253,8 +253,35 @@ func (c *composer) say(d *Document, best word) {
 	}
 }
 
+// bareLines are the lines without a device, as the newest live word of a call
+// server has them.
+func (c *composer) bareLines() (all []Line) {
+	for _, l := range c.in.Bare {
+		if slices.ContainsFunc(c.in.Devices, func(d Device) bool {
+			return slices.ContainsFunc(d.Lines, func(on Line) bool { return on.Number == l.Number })
+		}) {
+			continue // they tell of it, each as far as it concerns them
+		}
+		var newest *Observation
+		for i, o := range l.Seen {
+			if o.Calls != nil && o.LiveAt(c.now) && (newest == nil || o.Seen.After(newest.Seen)) {
+				newest = &l.Seen[i]
+			}
+		}
+		if newest == nil {
+			continue
+		}
+		for _, told := range newest.Calls.Lines {
+			told.Number = l.Number
+			all = append(all, told)
+		}
+	}
+	return all
+}
+
 // devices lists what belongs to the presentity, and what can reach it there.
 func (c *composer) devices(d *Document) {
+	d.Lines = c.bareLines()
 	for _, dev := range c.in.Devices {
 		d.Devices = append(d.Devices, DeviceView{dev.Name, dev.State, dev.Lines, dev.Freshness, dev.Identity.Address})
 		if dev.Freshness == Live && (!dev.State.Dark() || dev.State == StateUnknown) { // it answers, though nobody tells of its calls
@@ -283,7 +310,7 @@ func SameDevice(a, b Device) bool {
 func SameDocument(a, b Document) bool {
 	return a.Of == b.Of && a.Kind == b.Kind && a.Name == b.Name && a.Availability == b.Availability &&
 		a.Note == b.Note && a.Manual == b.Manual && a.Until.Equal(b.Until) && a.Freshness == b.Freshness &&
-		a.Capabilities == b.Capabilities && sameEvidence(a.Because, b.Because) &&
+		a.Capabilities == b.Capabilities && sameEvidence(a.Because, b.Because) && sameLines(a.Lines, b.Lines) &&
 		slices.EqualFunc(a.Devices, b.Devices, func(x, y DeviceView) bool {
 			return x.Name == y.Name && x.State == y.State && x.Freshness == y.Freshness && x.Address == y.Address && sameLines(x.Lines, y.Lines)
 		})

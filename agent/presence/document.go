@@ -120,6 +120,7 @@ type Document struct {
 	AsOf         time.Time
 	Capabilities Capabilities
 	Devices      []DeviceView
+	Lines        []Line // those on none of its devices, as a call server tells them now
 	Because      []Evidence
 	Rev          Rev
 }

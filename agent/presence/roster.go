@@ -240,13 +240,13 @@ func (r *Roster) DevicesOf(p Presentity) []string {
 }
 
 // BareLines are the numbers that p owns and that are on none of p's own
-// devices: their state is told by line observations only.
-func (r *Roster) BareLines(p Presentity) []string {
+// devices that are known: their state is told by line observations only.
+func (r *Roster) BareLines(p Presentity, known func(device string) bool) []string {
 	if kind, _ := r.KindOf(p); kind == KindLine {
 		return []string{p.User()}
 	}
 	return slices.DeleteFunc(r.owned(p), func(n string) bool {
-		return slices.ContainsFunc(r.carriers[n], func(d string) bool { return r.Owner(d) == p })
+		return slices.ContainsFunc(r.carriers[n], func(d string) bool { return r.Owner(d) == p && known(d) })
 	})
 }
 
