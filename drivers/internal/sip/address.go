@@ -142,7 +142,7 @@ func ParseParams(s string) Params {
 		return nil
 	}
 	p := Params{}
-	for _, part := range split(s, ';') {
+	for part := range elements(s, ';') {
 		name, value, _ := strings.Cut(part, "=")
 		name = strings.ToLower(trim(name))
 		if _, twice := p[name]; name == "" || twice {

@@ -47,6 +47,12 @@ func (c *claims) add(claim Claim, h Handler) error {
 func (c *claims) find(m *message, x *facts) (*claimed, *fault) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
+	for i := range c.list { // claims are never taken back
+		one := &c.list[i]
+		if one.Method == m.method && one.Event == x.event && (one.Match == nil || one.Match(x.uri.User, x.uri.Host)) {
+			return one, unsupported(m, one.Options)
+		}
+	}
 	var mine []claimed
 	for _, one := range c.list {
 		if one.Method == m.method {
@@ -55,11 +61,6 @@ func (c *claims) find(m *message, x *facts) (*claimed, *fault) {
 	}
 	if f := c.unclaimed(m, x, mine); f != nil {
 		return nil, f
-	}
-	for _, one := range mine {
-		if one.Event == x.event && (one.Match == nil || one.Match(x.uri.User, x.uri.Host)) {
-			return &one, unsupported(m, one.Options)
-		}
 	}
 	if x.to.Params["tag"] != "" {
 		return nil, &fault{status: 481, why: "no such dialog"}

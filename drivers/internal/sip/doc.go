@@ -2,9 +2,11 @@
 // driver that speaks SIP shares it.
 //
 // The endpoint stands on sipgo for what sipgo is good at: the transaction
-// state machines of RFC 3261 §17 with their timers. Sockets, framing, reading
-// of messages, order and dispatch are its own, because sipgo's traps are
-// there: a datagram that does not parse is logged whole and never answered, a
+// state machines of RFC 3261 §17 with their timers, for INVITE and for what Do
+// sends. What comes and goes in thousands has leaner ones: requests in dialogs
+// (Send), and the server transactions of any method but INVITE. Sockets,
+// framing, reading of messages, order and dispatch are its own, because sipgo's
+// traps are there: a datagram that does not parse is logged whole and never answered, a
 // read error ends the listener, each source address is remembered for ever,
 // sends over 1,300 octets are refused, each message runs in a goroutine of its
 // own without recover, and header parameters with blanks lose their values.

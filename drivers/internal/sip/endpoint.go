@@ -71,6 +71,7 @@ type Endpoint struct {
 	log    *slog.Logger
 	txLog  *slog.Logger // for sipgo
 	seed   maphash.Seed
+	seed2  maphash.Seed
 	count  *counters
 	claims claims
 	auth   challenges
@@ -93,7 +94,7 @@ func (at listenAt) ip() netip.Addr {
 
 // New checks the configuration and returns an endpoint at rest.
 func New(cfg Config, log *slog.Logger) (*Endpoint, error) {
-	e := &Endpoint{cfg: cfg.withDefaults(), log: log, txLog: newQuiet(log), seed: maphash.MakeSeed(),
+	e := &Endpoint{cfg: cfg.withDefaults(), log: log, txLog: newQuiet(log), seed: maphash.MakeSeed(), seed2: maphash.MakeSeed(),
 		count: newCounters(), ready: make(chan struct{})}
 	e.auth.known = map[string]*challenge{}
 	e.bind = func(ctx context.Context, network, addr string) (net.PacketConn, error) {

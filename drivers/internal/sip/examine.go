@@ -147,13 +147,12 @@ func parseCSeq(s string) (uint32, string, error) {
 // topVia reads the first value and checks that the others are not empty.
 func topVia(h Header) (via, error) {
 	var v via
-	rows := h.Values("Via")
-	if len(rows) == 0 {
-		return v, errAddress
-	}
 	count := 0
-	for i, row := range rows {
-		for j, value := range split(row, ',') {
+	for _, f := range h {
+		if !f.is("Via") {
+			continue
+		}
+		for value := range elements(f.Value, ',') {
 			if count++; count > maxVias || value == "" {
 				return v, errAddress
 			}
@@ -161,11 +160,14 @@ func topVia(h Header) (via, error) {
 			if err != nil {
 				return v, err
 			}
-			if i == 0 && j == 0 {
+			if count == 1 {
 				v = one
-				v.rest = trim(strings.TrimPrefix(strings.TrimPrefix(row, value), ","))
+				v.rest = trim(strings.TrimPrefix(strings.TrimPrefix(f.Value, value), ","))
 			}
 		}
+	}
+	if count == 0 {
+		return v, errAddress
 	}
 	return v, nil
 }
@@ -189,7 +191,7 @@ func parseVia(value string) (via, error) {
 		return v, err
 	}
 	v.transport = strings.ToUpper(transport)
-	for _, p := range split(params, ';') {
+	for p := range elements(params, ';') {
 		if p == "" && params != "" {
 			return v, errAddress
 		}

@@ -44,14 +44,14 @@ func FuzzGuard(f *testing.F) {
 				t.Fatal("grew")
 			}
 			_, _ = e.claims.find(m, x)
-			_ = serverKey(m, x, "udp")
+			_ = e.serverKey(m, x, "udp")
 		}
 		if x.via.value == "" {
 			return
 		}
 		// The answer is one well-formed message: sipgo's parser reads it back,
 		// with the header lines that we meant and no others.
-		out := []byte(e.response(m, x.via, source, Reply{Status: 400}).String())
+		out := e.answer(m, x.via, source, Reply{Status: 400}).render()
 		if got := bytes.Count(out, crlf); got > len(m.header.Values("Via"))+8 {
 			t.Fatalf("%d lines in the answer:\n%q", got, out)
 		}

@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"iter"
 	"strconv"
 	"strings"
 	"time"
@@ -8,6 +9,12 @@ import (
 
 // Field is one header field, its name in long form.
 type Field struct{ Name, Value string }
+
+// is compares without case. Names are tokens, so that their lengths tell most
+// of them apart.
+func (f Field) is(name string) bool {
+	return len(f.Name) == len(name) && strings.EqualFold(f.Name, name)
+}
 
 // Header is the fields of a message in order. Names compare without case.
 type Header []Field
@@ -33,7 +40,7 @@ func longName(name string) string {
 // Get is the value of the first field of that name, "" without one.
 func (h Header) Get(name string) string {
 	for _, f := range h {
-		if strings.EqualFold(f.Name, name) {
+		if f.is(name) {
 			return f.Value
 		}
 	}
@@ -45,7 +52,7 @@ func (h Header) Has(name string) bool { return h.count(name) > 0 }
 
 func (h Header) count(name string) (n int) {
 	for _, f := range h {
-		if strings.EqualFold(f.Name, name) {
+		if f.is(name) {
 			n++
 		}
 	}
@@ -55,7 +62,7 @@ func (h Header) count(name string) (n int) {
 // Values are the values of all fields of that name, a row each.
 func (h Header) Values(name string) (rows []string) {
 	for _, f := range h {
-		if strings.EqualFold(f.Name, name) {
+		if f.is(name) {
 			rows = append(rows, f.Value)
 		}
 	}
@@ -80,32 +87,54 @@ func (h Header) List(name string) (list []string) {
 func (h *Header) Add(name, value string) { *h = append(*h, Field{name, value}) }
 
 // split cuts s at sep outside quotes and <>, and trims each part.
-func split(s string, sep byte) (parts []string) {
-	start, quoted, angle := 0, false, 0
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case quoted:
-			if c == '\\' {
-				i++
-			} else if c == '"' {
-				quoted = false
-			}
-		case c == '"':
-			quoted = true
-		case c == '<':
-			angle++
-		case c == '>' && angle > 0:
-			angle--
-		case c == sep && angle == 0:
-			parts = append(parts, trim(s[start:i]))
-			start = i + 1
-		}
+func split(s string, sep byte) (list []string) {
+	for part := range elements(s, sep) {
+		list = append(list, part)
 	}
-	return append(parts, trim(s[start:]))
+	return list
+}
+
+// elements are those of split, one after the other.
+func elements(s string, sep byte) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		start, quoted, angle := 0, false, 0
+		for i := 0; i < len(s); i++ {
+			switch c := s[i]; {
+			case quoted:
+				if c == '\\' {
+					i++
+				} else if c == '"' {
+					quoted = false
+				}
+			case c == '"':
+				quoted = true
+			case c == '<':
+				angle++
+			case c == '>' && angle > 0:
+				angle--
+			case c == sep && angle == 0:
+				if !yield(trim(s[start:i])) {
+					return
+				}
+				start = i + 1
+			}
+		}
+		yield(trim(s[start:]))
+	}
 }
 
 // trim takes linear white space off both ends.
-func trim(s string) string { return strings.Trim(s, " \t\r\n") }
+func trim(s string) string {
+	for s != "" && isBlank(s[0]) {
+		s = s[1:]
+	}
+	for s != "" && isBlank(s[len(s)-1]) {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
 // Seconds reads delta-seconds; what follows the number (a comment, a
 // parameter) is ignored, and more than 2^32-1 counts as that.

@@ -12,6 +12,7 @@ const (
 	maxHead      = 64 << 10
 	maxBody      = 64 << 10
 	maxFields    = 256
+	usualFields  = 16
 	maxVias      = 70
 	maxDatagram  = 65535
 )
@@ -73,7 +74,7 @@ func line0(b []byte) byte {
 // A message is returned with the fault too, as far as it could be read, so
 // that a 400 can quote its headers (RFC 3261 §8.2.6).
 func readHeadOf(head []byte) (*message, *fault) {
-	m := &message{}
+	m := &message{header: make(Header, 0, usualFields)}
 	line, head, ok := cutLine(head)
 	if !ok || len(line) > maxStartLine {
 		return m, &fault{why: "start line without end"}

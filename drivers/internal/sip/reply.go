@@ -32,47 +32,85 @@ func reasonOf(status int) string {
 	return "Status " + strconv.Itoa(status)
 }
 
-// response builds the response to m (RFC 3261 §8.2.6.2): Via, From, Call-ID
+// answer is a response to send, its fields in order.
+type answer struct {
+	status int
+	reason string
+	header Header
+	body   []byte
+}
+
+// answer builds the response to m (RFC 3261 §8.2.6.2): Via, From, Call-ID
 // and CSeq as they came, To with a tag. It quotes whatever is there, since it
 // also answers requests that lack things.
-func (e *Endpoint) response(m *message, v via, source netip.AddrPort, r Reply) *siplib.Response {
+func (e *Endpoint) answer(m *message, v via, source netip.AddrPort, r Reply) *answer {
 	if r.Reason == "" {
 		r.Reason = reasonOf(r.Status)
 	}
-	res := siplib.NewResponse(r.Status, r.Reason)
-	add := func(name, value string) { res.AppendHeader(siplib.NewHeader(name, value)) }
-	for i, row := range m.header.Values("Via") {
-		if i == 0 {
-			row = stampVia(v, source)
+	a := &answer{status: r.Status, reason: r.Reason, header: make(Header, 0, 9+len(r.Header)), body: r.Body}
+	copied := func(name string, change func(string) string) {
+		for _, f := range m.header {
+			if !f.is(name) {
+				continue
+			}
+			if change != nil {
+				f.Value, change = change(f.Value), nil
+			}
+			if f.Value != "" {
+				a.header.Add(name, f.Value)
+			}
+			if name != "Via" && name != "Record-Route" {
+				return // the first counts, where there should be one only
+			}
 		}
-		add("Via", row)
 	}
+	copied("Via", func(string) string { return stampVia(v, source) })
 	if recordsRoute(m.method, r.Status) {
-		for _, row := range m.header.Values("Record-Route") {
-			add("Record-Route", row)
-		}
+		copied("Record-Route", nil)
 	}
-	for _, name := range []string{"From", "To", "Call-ID", "CSeq"} {
-		value := m.header.Get(name)
-		if value == "" {
-			continue
+	copied("From", nil)
+	copied("To", func(value string) string {
+		if value == "" || r.Status == 100 {
+			return value
 		}
-		if name == "To" && r.Status > 100 {
-			value = e.tagged(m, value, r.ToTag)
-		}
-		add(name, value)
-	}
+		return e.tagged(m, value, r.ToTag)
+	})
+	copied("Call-ID", nil)
+	copied("CSeq", nil)
 	if r.Contact != "" {
-		add("Contact", r.Contact)
+		a.header.Add("Contact", r.Contact)
 	}
-	add("Server", e.cfg.UserAgent)
-	for _, f := range r.Header {
-		add(f.Name, f.Value)
-	}
+	a.header.Add("Server", e.cfg.UserAgent)
+	a.header = append(a.header, r.Header...)
 	if r.ContentType != "" {
-		add("Content-Type", r.ContentType)
+		a.header.Add("Content-Type", r.ContentType)
 	}
-	res.SetBody(r.Body)
+	return a
+}
+
+// render writes it.
+func (a *answer) render() []byte {
+	size := len(a.reason) + len(a.body) + 48
+	for _, f := range a.header {
+		size += len(f.Name) + len(f.Value) + 4
+	}
+	b := make([]byte, 0, size)
+	b = append(strconv.AppendInt(append(b, "SIP/2.0 "...), int64(a.status), 10), ' ')
+	b = append(append(b, a.reason...), "\r\n"...)
+	for _, f := range a.header {
+		b = append(append(append(append(b, f.Name...), ": "...), f.Value...), "\r\n"...)
+	}
+	b = strconv.AppendInt(append(b, "Content-Length: "...), int64(len(a.body)), 10)
+	return append(append(b, "\r\n\r\n"...), a.body...)
+}
+
+// sipgo is the same for sipgo's transaction of an INVITE.
+func (a *answer) sipgo() *siplib.Response {
+	res := siplib.NewResponse(a.status, a.reason)
+	for _, f := range a.header {
+		res.AppendHeader(siplib.NewHeader(f.Name, f.Value))
+	}
+	res.SetBody(a.body)
 	return res
 }
 
@@ -90,13 +128,24 @@ func recordsRoute(method string, status int) bool {
 // request alone, so that an answer without state to a retransmission has the
 // same (§8.2.7).
 func (e *Endpoint) tagged(m *message, to, tag string) string {
-	if a, err := ParseAddress(to); err == nil && a.Params["tag"] != "" {
+	if hasTag(to) {
 		return to
 	}
 	if tag == "" {
 		tag = e.stableTag(m)
 	}
 	return to + ";tag=" + tag
+}
+
+// hasTag parses only what could have one.
+func hasTag(to string) bool {
+	for i := 0; i+3 <= len(to); i++ {
+		if to[i]|0x20 == 't' && strings.EqualFold(to[i:i+3], "tag") {
+			a, err := ParseAddress(to)
+			return err == nil && a.Params["tag"] != ""
+		}
+	}
+	return false
 }
 
 func (e *Endpoint) stableTag(m *message) string {
@@ -106,7 +155,7 @@ func (e *Endpoint) stableTag(m *message) string {
 		h.WriteString(m.header.Get(name))
 		h.WriteByte(0)
 	}
-	return fmt.Sprintf("%016x", h.Sum64())
+	return string(appendHex(nil, h.Sum64(), 16))
 }
 
 // stampVia is the topmost Via field as the response returns it: received and

@@ -1,10 +1,11 @@
 package sip
 
 import (
-	"context"
 	"fmt"
+	"hash/maphash"
 	"net/netip"
 	"runtime/debug"
+	"strconv"
 	"sync"
 	"time"
 
@@ -14,25 +15,27 @@ import (
 // handlerTime bounds a handler: after 64*T1 nobody waits for its answer.
 const handlerTime = 32 * time.Second
 
-// serverTx is a server transaction (RFC 3261 §17.2, run by sipgo) and the
-// request that made it.
+// serverTx is a request at its handler, or on its way there.
 type serverTx struct {
-	tx     *siplib.ServerTx
+	tx     *siplib.ServerTx // of an INVITE (RFC 3261 §17.2.1, run by sipgo)
+	kept   *keptTx          // of any other (§17.2.2); nil for an ACK, as tx
 	m      *message
 	in     *Incoming
-	flow   flow
+	back   back
 	via    via
 	from   netip.AddrPort
 	handle Handler
-	ctx    context.Context
-	cancel context.CancelFunc
+	ctx    handlerContext
 
 	mu       sync.Mutex
 	answered bool
 }
 
 // callQueue is the requests of one Call-ID that wait for their turn.
-type callQueue struct{ waiting []*serverTx }
+type callQueue struct {
+	id      string
+	waiting []*serverTx
+}
 
 // request takes a request that was read, with the fault found while reading.
 func (s *serving) request(m *message, f *fault, a arrival) {
@@ -50,14 +53,17 @@ func (s *serving) request(m *message, f *fault, a arrival) {
 	switch {
 	case m.method == "CANCEL":
 		s.cancelled(m, x, a)
-	case s.again(m, x, a):
 	default:
+		key := s.e.serverKey(m, x, a.transport)
+		if s.again(m, key) {
+			return
+		}
 		claim, f := s.e.claims.find(m, x)
 		if f != nil {
 			s.refuse(m, x, f, a)
 			return
 		}
-		s.admit(m, x, a, claim.handler)
+		s.admit(m, x, a, key, claim.handler)
 	}
 }
 
@@ -78,29 +84,45 @@ func (s *serving) refuse(m *message, x *facts, f *fault, a arrival) {
 	if f.status == 400 {
 		r.Reason = "Bad Request (" + f.why + ")"
 	}
-	res := s.e.response(m, x.via, a.source, r)
-	if err := s.back(a, x.via).WriteMsg(res); err != nil {
+	if err := s.backTo(a, x.via).send(s.e.answer(m, x.via, a.source, r).render()); err != nil {
 		s.warn("sip: answer not sent", "peer", a.source, "err", err)
 	}
 }
 
+// txKey is a server transaction's, hashed: 128 bits under seeds that nobody
+// outside knows, so that a table of them costs little and cannot be aimed at.
+type txKey [2]uint64
+
 // serverKey is RFC 3261 §17.2.3, for each transport apart; without the magic
 // cookie the rules of RFC 2543 hold, which need nearly the whole request.
-func serverKey(m *message, x *facts, transport string) string {
+func (e *Endpoint) serverKey(m *message, x *facts, transport string) txKey {
 	method := m.method
 	if method == "ACK" || method == "CANCEL" {
 		method = "INVITE"
 	}
+	b := make([]byte, 0, 256)
+	part := func(s string) { b = append(append(b, s...), 0) }
+	part(transport)
+	part(method)
 	if len(x.via.branch) > 7 && x.via.branch[:7] == "z9hG4bK" {
-		return fmt.Sprintf("%s %s %s %s:%d", transport, method, x.via.branch, x.via.host, x.via.port)
+		part(x.via.branch)
+		part(x.via.host)
+		b = strconv.AppendInt(b, int64(x.via.port), 10)
+	} else {
+		for _, s := range []string{m.uri, m.header.Get("Call-ID"), x.from.Params["tag"], m.header.Get("CSeq"), x.via.value, x.to.URI} {
+			part(s)
+		}
 	}
-	return fmt.Sprintf("%s %s %s %s %s %d %s %s", transport, method, m.uri, m.header.Get("Call-ID"), x.from.Params["tag"], x.cseq, x.via.value, x.to.URI)
+	return txKey{maphash.Bytes(e.seed, b), maphash.Bytes(e.seed2, b)}
 }
 
 // again hands a retransmission, or an ACK, to the transaction it belongs to.
-func (s *serving) again(m *message, x *facts, a arrival) bool {
+func (s *serving) again(m *message, key txKey) bool {
+	if m.method != "INVITE" && m.method != "ACK" {
+		return s.kept.again(key)
+	}
 	s.mu.Lock()
-	t, ok := s.servers[serverKey(m, x, a.transport)]
+	t, ok := s.invites[key]
 	s.mu.Unlock()
 	if ok {
 		_ = t.tx.Receive(siplib.NewRequest(siplib.RequestMethod(m.method), siplib.Uri{}))
@@ -112,24 +134,24 @@ func (s *serving) again(m *message, x *facts, a arrival) bool {
 // and sipgo sends the 487.
 func (s *serving) cancelled(m *message, x *facts, a arrival) {
 	s.mu.Lock()
-	t, ok := s.servers[serverKey(m, x, a.transport)]
+	t, ok := s.invites[s.e.serverKey(m, x, a.transport)]
 	s.mu.Unlock()
 	if !ok {
 		s.refuse(m, x, &fault{status: 481, why: "nothing to cancel"}, a)
 		return
 	}
 	s.refuse(m, x, &fault{status: 200}, a)
-	t.cancel()
+	t.ctx.end()
 	_ = t.tx.Receive(siplib.NewRequest(siplib.CANCEL, siplib.Uri{}))
 }
 
 // admit makes the transaction and puts the request into its queue.
-func (s *serving) admit(m *message, x *facts, a arrival, h Handler) {
-	way := s.back(a, x.via)
-	t := &serverTx{m: m, via: x.via, from: a.source, flow: way, handle: h}
-	t.in = incoming(m, x, a.source, s.localFor(way), a.transport)
+func (s *serving) admit(m *message, x *facts, a arrival, key txKey, h Handler) {
+	t := &serverTx{m: m, via: x.via, from: a.source, back: s.backTo(a, x.via), handle: h}
+	t.in = incoming(m, x, a.source, s.localFor(t.back.flow()), a.transport)
 	t.in.Arrived = a.at
-	key := serverKey(m, x, a.transport)
+	t.in.Respond = func(r Reply) error { return s.respond(t, r) }
+	t.ctx.begin(s.ctx, a.at.Add(handlerTime))
 	if !s.enlist(key, t, a) {
 		s.e.count.drop("flood")
 		s.refuse(m, x, &fault{status: 503, header: Header{{"Retry-After", "5"}}}, a)
@@ -137,53 +159,94 @@ func (s *serving) admit(m *message, x *facts, a arrival, h Handler) {
 }
 
 // enlist reports false when there is no room.
-func (s *serving) enlist(key string, t *serverTx, a arrival) bool {
-	origin := siplib.NewRequest(siplib.RequestMethod(t.m.method), siplib.Uri{})
-	for _, f := range t.m.header {
-		origin.AppendHeader(siplib.NewHeader(f.Name, f.Value)) // for the 100 that sipgo makes itself
-	}
-	origin.SetTransport(map[bool]string{true: "UDP", false: "TCP"}[a.stream == nil])
+func (s *serving) enlist(key txKey, t *serverTx, a arrival) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || len(s.servers) >= s.e.cfg.Transactions || s.pending >= s.e.cfg.Pending {
+	if s.closed || s.pending >= s.e.cfg.Pending {
 		return false
 	}
-	t.tx = siplib.NewServerTx(key, origin, t.flow, s.e.txLog)
-	if t.m.method == "ACK" { // of a 2xx: no transaction, and no answer (§17)
+	switch t.m.method {
+	case "ACK": // of a 2xx: no transaction, and no answer (§17)
 		t.answered = true
-	} else if err := t.tx.Init(); err != nil {
-		return false
-	} else {
-		s.servers[key] = t
-		t.tx.OnTerminate(func(string, error) { s.forget(key) })
+	case "INVITE":
+		if !s.invite(key, t, a) {
+			return false
+		}
+	default:
+		if t.kept = s.kept.add(key, t, a.at); t.kept == nil {
+			return false
+		}
 	}
-	t.ctx, t.cancel = context.WithTimeout(s.ctx, handlerTime)
-	t.in.Respond = func(r Reply) error { return s.respond(t, r) }
 	s.pending++
 	callID := t.in.CallID
 	if q, ok := s.calls[callID]; ok {
 		q.waiting = append(q.waiting, t)
 		return true
 	}
-	q := &callQueue{waiting: []*serverTx{t}}
+	q := &callQueue{id: callID, waiting: []*serverTx{t}}
 	s.calls[callID] = q
-	s.wg.Go(func() { s.drive(callID, q) })
+	select {
+	case s.work <- q: // somebody rests
+	default:
+		s.wg.Go(func() { s.worker(q) })
+	}
 	return true
 }
 
-func (s *serving) forget(key string) {
-	s.mu.Lock()
-	delete(s.servers, key)
-	s.mu.Unlock()
+// invite makes sipgo's transaction of an INVITE.
+func (s *serving) invite(key txKey, t *serverTx, a arrival) bool {
+	if len(s.invites) >= s.e.cfg.Transactions {
+		return false
+	}
+	origin := siplib.NewRequest(siplib.INVITE, siplib.Uri{})
+	for _, f := range t.m.header {
+		origin.AppendHeader(siplib.NewHeader(f.Name, f.Value)) // for the 100 that sipgo makes itself
+	}
+	origin.SetTransport(map[bool]string{true: "UDP", false: "TCP"}[a.stream == nil])
+	t.tx = siplib.NewServerTx(t.m.header.Get("Call-ID"), origin, t.back.flow(), s.e.txLog)
+	if t.tx.Init() != nil {
+		return false
+	}
+	s.invites[key] = t
+	t.tx.OnTerminate(func(string, error) {
+		s.mu.Lock()
+		delete(s.invites, key)
+		s.mu.Unlock()
+	})
+	return true
+}
+
+// restingWorkers wait for the next request; those beyond end.
+const restingWorkers = 64
+
+// worker drives one queue after the other. Each busy Call-ID has one of its
+// own, so that a slow handler holds up nobody else.
+func (s *serving) worker(q *callQueue) {
+	for {
+		s.drive(q)
+		if s.resting.Add(1) > restingWorkers {
+			s.resting.Add(-1)
+			return
+		}
+		select {
+		case q = <-s.work:
+			s.resting.Add(-1)
+		case <-s.ctx.Done():
+			return
+		}
+	}
 }
 
 // drive hands the requests of one Call-ID over, one after the other, and ends
 // with the last.
-func (s *serving) drive(callID string, q *callQueue) {
-	for {
+func (s *serving) drive(q *callQueue) {
+	for served := false; ; served = true {
 		s.mu.Lock()
+		if served {
+			s.pending--
+		}
 		if len(q.waiting) == 0 {
-			delete(s.calls, callID)
+			delete(s.calls, q.id)
 			s.mu.Unlock()
 			return
 		}
@@ -191,15 +254,12 @@ func (s *serving) drive(callID string, q *callQueue) {
 		q.waiting = q.waiting[1:]
 		s.mu.Unlock()
 		s.serve(t)
-		s.mu.Lock()
-		s.pending--
-		s.mu.Unlock()
 	}
 }
 
 // serve runs the handler. One that panics or forgets to answer costs a 500.
 func (s *serving) serve(t *serverTx) {
-	defer t.cancel()
+	defer t.ctx.end()
 	func() {
 		defer func() {
 			if p := recover(); p != nil {
@@ -207,16 +267,13 @@ func (s *serving) serve(t *serverTx) {
 				s.e.log.Error("sip: handler panicked", "method", t.m.method, "peer", t.from, "err", fmt.Sprint(p), "stack", string(debug.Stack()))
 			}
 		}()
-		t.handle(t.ctx, t.in)
+		t.handle(&t.ctx, t.in)
 	}()
 	t.mu.Lock()
 	answered := t.answered
 	t.mu.Unlock()
 	if !answered {
 		_ = s.respond(t, Reply{Status: 500})
-	}
-	if t.m.method != "INVITE" && t.m.method != "ACK" {
-		t.tx.TerminateGracefully() // sipgo keeps it for Timer J on UDP
 	}
 }
 
@@ -225,18 +282,42 @@ func (s *serving) respond(t *serverTx, r Reply) error {
 	if err := r.check(); err != nil {
 		return err
 	}
+	final := r.Status >= 200
+	if t.tx == nil {
+		if r.Status == 408 || !final && r.Status != 100 {
+			return fmt.Errorf("sip: respond %d to %s: not for this method (RFC 4320 §4)", r.Status, t.m.method)
+		}
+		if !final {
+			return nil // the endpoint sends the 100 when it is due
+		}
+	}
 	t.mu.Lock()
 	if t.answered {
 		t.mu.Unlock()
 		return ErrAnswered
 	}
-	t.answered = r.Status >= 200
+	t.answered = final
 	t.mu.Unlock()
-	if r.Status >= 200 {
+	if final {
 		s.e.count.answered(t.m.method, r.Status)
 	}
-	if err := t.tx.Respond(s.e.response(t.m, t.via, t.from, r)); err != nil {
+	err := s.pass(t, s.e.answer(t.m, t.via, t.from, r))
+	if err != nil {
 		return fmt.Errorf("sip: respond %d to %s: %w", r.Status, t.from, err)
 	}
 	return nil
+}
+
+func (s *serving) pass(t *serverTx, a *answer) error {
+	if t.tx != nil {
+		return t.tx.Respond(a.sipgo())
+	}
+	b := a.render()
+	s.kept.final(t.kept, b)
+	return t.back.send(b)
+}
+
+// trying is the 100 for a request that is not answered yet.
+func (e *Endpoint) trying(t *serverTx) []byte {
+	return e.answer(t.m, t.via, t.from, Reply{Status: 100}).render()
 }

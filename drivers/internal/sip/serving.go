@@ -33,10 +33,14 @@ type serving struct {
 	closed  bool
 	streams map[netip.AddrPort]*stream // the latest to each far end
 	census  census                     // all that are open
-	servers map[string]*serverTx
+	invites map[txKey]*serverTx
 	clients map[string]*clientTx
 	calls   map[string]*callQueue
 	pending int // requests in queues
+
+	kept    *keptTable
+	work    chan *callQueue // taken by whoever rests
+	resting atomic.Int32
 }
 
 // listener is one socket that listens.
@@ -52,8 +56,8 @@ func newServing(ctx context.Context, e *Endpoint) *serving {
 	return &serving{e: e, ctx: ctx,
 		stateless: gate{n: e.cfg.StatelessPerSec, interval: time.Second},
 		complain:  gate{n: quietBurst, interval: quietInterval},
-		streams:   map[netip.AddrPort]*stream{}, census: newCensus(), servers: map[string]*serverTx{},
-		clients: map[string]*clientTx{}, calls: map[string]*callQueue{}, lean: newLean(e.cfg.InFlight)}
+		streams:   map[netip.AddrPort]*stream{}, census: newCensus(), invites: map[txKey]*serverTx{},
+		kept: newKeptTable(e.cfg.Transactions, e.trying), work: make(chan *callQueue), clients: map[string]*clientTx{}, calls: map[string]*callQueue{}, lean: newLean(e.cfg.InFlight)}
 }
 
 func (s *serving) open() error {
@@ -115,6 +119,7 @@ func (s *serving) start() {
 		}
 	}
 	s.wg.Go(func() { s.lean.pulse.beat(s.ctx.Done(), tick, s.turnWheel) })
+	s.wg.Go(func() { s.kept.pulse.beat(s.ctx.Done(), keptTick, s.kept.sweep) })
 }
 
 // close ends what wait waits for.
@@ -122,7 +127,7 @@ func (s *serving) close() {
 	s.mu.Lock()
 	s.closed = true
 	var txs []interface{ Terminate() }
-	for _, t := range s.servers {
+	for _, t := range s.invites {
 		txs = append(txs, t.tx)
 	}
 	for _, t := range s.clients {
@@ -153,7 +158,7 @@ func (s *serving) wait() { s.wg.Wait() }
 func (s *serving) sizes() (streams, servers, clients, calls int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.census.open), len(s.servers), len(s.clients) + s.lean.size(), len(s.calls)
+	return len(s.census.open), len(s.invites) + s.kept.size(), len(s.clients) + s.lean.size(), len(s.calls)
 }
 
 // packetLoop reads one UDP socket. A read error is counted and waited off: only
@@ -162,7 +167,7 @@ func (s *serving) packetLoop(l *listener) {
 	buf := make([]byte, maxDatagram)
 	pause := time.Millisecond
 	for {
-		n, from, err := l.packets.ReadFrom(buf)
+		n, from, err := readOne(l.packets, buf)
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) || s.ctx.Err() != nil {
 				return
@@ -180,8 +185,18 @@ func (s *serving) packetLoop(l *listener) {
 		}
 		pause = time.Millisecond
 		s.e.count.datagram(n)
-		s.datagram(l, buf[:n], addrPort(from))
+		s.datagram(l, buf[:n], from)
 	}
+}
+
+// readOne reads a datagram; an IPv4 address is given as such.
+func readOne(pc net.PacketConn, buf []byte) (int, netip.AddrPort, error) {
+	if udp, ok := pc.(*net.UDPConn); ok {
+		n, from, err := udp.ReadFromUDPAddrPort(buf)
+		return n, netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), err
+	}
+	n, from, err := pc.ReadFrom(buf)
+	return n, addrPort(from), err
 }
 
 func (s *serving) datagram(l *listener, b []byte, source netip.AddrPort) {
@@ -216,18 +231,45 @@ type arrival struct {
 	stream    *stream   // tcp
 }
 
-// back is the way for the response to a request with that topmost Via: over
-// the stream it came on, or by UDP as §18.2.2 says.
-func (s *serving) back(a arrival, v via) flow {
+// back is the way for a response: over the stream the request came on, or by
+// UDP as RFC 3261 §18.2.2 says.
+type back struct {
+	stream *stream
+	listen *listener
+	to     netip.AddrPort
+}
+
+// backTo is the way for the response to a request with that topmost Via.
+func (s *serving) backTo(a arrival, v via) back {
 	if a.stream != nil {
-		return a.stream.flow()
+		return back{stream: a.stream, to: a.stream.remote}
 	}
-	return flow{transport: "udp", local: a.packets.addr, remote: answerTo(v, a.source), write: a.packets.send}
+	return back{listen: a.packets, to: answerTo(v, a.source)}
+}
+
+// send queues it. Longer than the path's MTU goes in fragments: a response
+// follows the request's transport whatever its length (§18.1.1 limits requests
+// only).
+func (w back) send(b []byte) error {
+	if w.stream != nil {
+		return w.stream.post(b)
+	}
+	if len(b) > maxPacket {
+		return errTooLong
+	}
+	w.listen.out.put(datagram{b: b, to: w.to})
+	return nil
+}
+
+// flow is the same as a sipgo Connection.
+func (w back) flow() flow {
+	if w.stream != nil {
+		return w.stream.flow()
+	}
+	return flow{transport: "udp", local: w.listen.addr, remote: w.to, write: w.listen.send}
 }
 
 func (l *listener) send(b []byte, to netip.AddrPort) error {
-	// Longer than the path's MTU goes in fragments: a response follows the
-	// request's transport whatever its length (§18.1.1 limits requests only).
 	var err error
 	for range 3 {
 		// The kernel may report here that an earlier datagram was refused.
