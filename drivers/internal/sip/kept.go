@@ -9,6 +9,7 @@ import (
 const (
 	keptTick = 250 * time.Millisecond
 	timerJ   = 32 * time.Second        // 64*T1 on UDP, 0 on streams (RFC 3261 §17.2.2)
+	keptFor  = 8 * time.Second         // at least: by then a client whose answer was lost has asked four times more
 	tryingAt = 3500 * time.Millisecond // when Timer E of a client has become T2 (RFC 4320 §4.1)
 )
 
@@ -62,13 +63,19 @@ func newKeptTable(limit int, trying func(*serverTx) []byte) *keptTable {
 	return &keptTable{limit: limit, trying: trying, pulse: newPulse(), known: map[txKey]*keptTx{}, done: keptQueue{n: 1}}
 }
 
-// add makes the transaction of t; nil when there is no room.
+// add makes the transaction of t; nil when there is no room. In a rush that fills
+// the table the oldest answers make way: a busy hour is no reason to refuse.
 func (t *keptTable) add(key txKey, work *serverTx, now time.Time) *keptTx {
 	k := &keptTx{key: key, back: work.back, work: work, at: now}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.known) >= t.limit {
-		return nil
+		old := t.done.first
+		if old == nil || now.Sub(old.at) < keptFor {
+			return nil
+		}
+		t.done.pop()
+		delete(t.known, old.key)
 	}
 	t.known[key] = k
 	t.working.push(k)

@@ -90,6 +90,14 @@ func TestTheTableOfTransactionsHasAnEnd(t *testing.T) {
 	if tb.add(txKey{3}, &serverTx{back: k.back}, now) != nil {
 		t.Error("one more than the limit")
 	}
+	tb.final(k, []byte("final"))
+	soon, late := time.Now().Add(keptFor-time.Second), time.Now().Add(keptFor+time.Second)
+	if tb.add(txKey{3}, &serverTx{back: k.back}, soon) != nil || !tb.again(k.key) {
+		t.Error("an answer that may still be asked for makes way")
+	}
+	if tb.add(txKey{3}, &serverTx{back: k.back}, late) == nil || tb.again(k.key) {
+		t.Error("an old answer does not make way")
+	}
 }
 
 func TestARequestAtItsHandlerIsNotHandledAgain(t *testing.T) {
