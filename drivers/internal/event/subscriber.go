@@ -113,7 +113,7 @@ func (s *Subscriber) notify(_ context.Context, in *sip.Incoming) {
 		_ = in.Respond(sip.Reply{Status: 481})
 		return
 	}
-	state, ok := parseState(in.Header.Get("Subscription-State"))
+	state, ok := ParseState(in.Header.Get("Subscription-State"))
 	if !ok {
 		_ = in.Respond(sip.Reply{Status: 400, Reason: "No Subscription-State"})
 		return
@@ -142,33 +142,6 @@ type Notice struct {
 	RetryAfter  time.Duration // of Ended; 0: not told
 	Expires     time.Duration // what is left of the subscription
 	CSeq        uint32
-}
-
-// subscriptionState is the header field of that name (§8.2.3).
-type subscriptionState struct {
-	status     Status
-	reason     string
-	retryAfter time.Duration
-	expires    time.Duration
-	hasExpires bool
-}
-
-func parseState(value string) (subscriptionState, bool) {
-	var s subscriptionState
-	// It has the grammar of an address's parameters behind a token.
-	word, params, _ := strings.Cut(value, ";")
-	s.status = Status(strings.ToLower(strings.TrimSpace(word)))
-	if s.status == "" {
-		return s, false
-	}
-	if s.status != Active && s.status != Ended {
-		s.status = Pending
-	}
-	p := sip.ParseParams(params)
-	s.reason = strings.ToLower(p["reason"])
-	s.retryAfter, _ = sip.Seconds(p["retry-after"])
-	s.expires, s.hasExpires = sip.Seconds(p["expires"])
-	return s, true
 }
 
 func contentType(value string) string {

@@ -193,7 +193,7 @@ func (s *Subscription) refusal(res *sip.Response) error {
 }
 
 // take judges a NOTIFY of this dialog and returns the status of the answer.
-func (s *Subscription) take(in *sip.Incoming, state subscriptionState) int {
+func (s *Subscription) take(in *sip.Incoming, state State) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -216,12 +216,12 @@ func (s *Subscription) take(in *sip.Incoming, state subscriptionState) int {
 			s.remote = a.URI
 		}
 	}
-	s.noticeBy, s.heard, s.told = time.Time{}, true, state.expires
-	if left := s.until.Sub(now); state.hasExpires && (s.until.IsZero() || state.expires < left) {
-		s.hold(now, state.expires) // it may shorten, never lengthen (SUB-05)
+	s.noticeBy, s.heard, s.told = time.Time{}, true, state.Expires
+	if left := s.until.Sub(now); state.HasExpires && (s.until.IsZero() || state.Expires < left) {
+		s.hold(now, state.Expires) // it may shorten, never lengthen (SUB-05)
 	}
-	n := Notice{Body: in.Body, ContentType: contentType(in.Header.Get("Content-Type")), State: state.status,
-		Reason: state.reason, RetryAfter: state.retryAfter, CSeq: in.CSeq, Expires: max(0, s.until.Sub(now))}
+	n := Notice{Body: in.Body, ContentType: contentType(in.Header.Get("Content-Type")), State: state.Status,
+		Reason: state.Reason, RetryAfter: state.RetryAfter, CSeq: in.CSeq, Expires: max(0, s.until.Sub(now))}
 	if s.until.IsZero() { // before the 2xx
 		n.Expires = s.asked
 	}
@@ -229,8 +229,8 @@ func (s *Subscription) take(in *sip.Incoming, state subscriptionState) int {
 		s.box = slices.Delete(s.box, 0, len(s.box)-s.cfg.Queue+1)
 	}
 	s.box = append(s.box, n)
-	if state.status == Ended {
-		s.end(&Termination{URI: s.cfg.URI, Reason: state.reason, RetryAfter: state.retryAfter})
+	if state.Status == Ended {
+		s.end(&Termination{URI: s.cfg.URI, Reason: state.Reason, RetryAfter: state.RetryAfter})
 	}
 	s.ring()
 	return 200
