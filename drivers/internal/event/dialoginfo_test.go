@@ -255,5 +255,8 @@ func FuzzDecodeDialogs(f *testing.F) {
 		if l := table.Line(); l.State == presence.LineIdle && l.Dialogs > 0 {
 			t.Fatalf("idle with dialogs: %+v", doc)
 		}
+		if _, err := DecodeDialogs(RenderDialogs(doc)); err != nil && len(b) < maxDocument/8 { // escaped, it is longer
+			t.Fatalf("not read back: %v", err)
+		}
 	})
 }

@@ -1,5 +1,6 @@
 // Package event is the subscriber's side of RFC 6665, and the event packages as
-// values: what it takes to know from a call server which lines are in use.
+// values: what it takes to know from a call server which lines are in use, and to
+// tell others.
 //
 // A Subscriber claims NOTIFY for one event package, once, and shares it among
 // any number of subscriptions; each is a dialog of its own, found by Call-ID
@@ -12,4 +13,11 @@
 //
 // DecodeDialogs reads application/dialog-info+xml (RFC 4235) into values, and
 // a DialogTable makes of full and partial documents the state of one line.
+//
+// For the notifier's side it has what is pure: the bodies of the dialog package
+// (LineDialogs, Virtual, Told, RenderDialogs), of watcher information (RFC 3858),
+// of resource lists (RFC 4662) and of message-summary (RFC 3842), each with its
+// reader; the values of Event and Subscription-State; and Choose, for Accept. They
+// open nothing and read no clock, and equal values give equal octets, so that a
+// body can be kept and compared.
 package event
