@@ -105,3 +105,21 @@ func FuzzMeet(f *testing.F) {
 		}
 	})
 }
+
+// Authorization fields of strangers: no panic, nobody gets in, and a challenge
+// is one line.
+func FuzzCredential(f *testing.F) {
+	f.Add(signed("AAAA", "MD5", 1, "no"))
+	f.Add(`digest UserName = "a\"b" ,realm="branch", nc="00000001",, qop = "AUTH", cnonce=x, nonce=y, uri=sip:z,response=`)
+	f.Add("Basic YTpi")
+	g := newTestGuard()
+	f.Fuzz(func(t *testing.T, s string) {
+		if c, err := parseCredential(s); err == nil && (c.user == "" || c.nonce == "" || c.count == 0) {
+			t.Fatalf("half a credential: %+v", c)
+		}
+		_, challenge, ok := g.Check(asked(s))
+		if ok || len(challenge) != len(algorithms) || challenge.check() != nil {
+			t.Fatalf("%v %v", ok, challenge)
+		}
+	})
+}
