@@ -48,7 +48,7 @@ type State struct {
 	RetryAfter time.Duration // of Ended; 0: not told
 	Expires    time.Duration
 	HasExpires bool
-	Params     sip.Params // the others, such as max-rate, which is told as it is held (RFC 6446 §6, RC-01)
+	Params     sip.Params // the others, such as max-rate, which is told as it is held (RFC 6446 §4.2, RC-01)
 }
 
 // ParseState reads a Subscription-State header; false where there is none. A

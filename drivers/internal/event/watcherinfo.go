@@ -28,7 +28,7 @@ type WatcherList struct {
 	Watchers          []Watcher
 }
 
-// Watcher is one subscription, or the wish for one (RFC 3858 §3.3).
+// Watcher is one subscription, or the wish for one (RFC 3858 §3).
 type Watcher struct {
 	ID          string // the same over the subscription's life, and no other's (WI-07)
 	Status      WatcherStatus

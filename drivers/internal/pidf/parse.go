@@ -45,7 +45,7 @@ type Device struct {
 var ErrNotPIDF = errors.New("not a presence document")
 
 // Parse reads a document: PIDF, or the full state of partial presence (RFC 5262
-// §3.2), which has the same content under another root.
+// §3), which has the same content under another root.
 func Parse(body []byte) (Parsed, error) {
 	root, err := readTree(body)
 	if err != nil {

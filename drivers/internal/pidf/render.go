@@ -102,7 +102,7 @@ func (w *writer) service(doc presence.Document, entity string) {
 }
 
 // contact is where entity is reached: a pres URI names somebody, and the
-// address of the service is a SIP URI (RFC 3859 §4, PRES-09).
+// address of the service is a SIP URI (RFC 3856 §5, PRES-09).
 func contact(entity string) string {
 	if len(entity) > 5 && strings.EqualFold(entity[:5], "pres:") {
 		return "sip:" + entity[5:]
