@@ -158,7 +158,7 @@ func reportCPU(b *testing.B, f func()) {
 
 // One PUBLISH served: read, judged, handed to a handler, answered and kept for Timer J.
 func BenchmarkPublishServed(b *testing.B) {
-	e, _ := atRest(b, Config{Listen: []string{"udp:127.0.0.1:0"}, Transactions: 1 << 20})
+	e, _ := atRest(b, Config{Listen: []string{"udp:127.0.0.1:0"}, Transactions: 1 << 20, SourcePerSec: 1e9})
 	_ = e.Handle(Claim{Method: "PUBLISH", Event: "presence"}, func(_ context.Context, in *Incoming) {
 		_ = in.Respond(Reply{Status: 200, Header: Header{{"SIP-ETag", "e" + strconv.Itoa(int(in.CSeq))}, {"Expires", "3600"}}})
 	})

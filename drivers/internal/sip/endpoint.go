@@ -29,6 +29,7 @@ type Config struct {
 	Idle            time.Duration  // a stream without a message is closed: 15 min
 	Patience        time.Duration  // for the rest of a message, and for a write: 10 s
 	StatelessPerSec int            // answers without state a second: 500
+	SourcePerSec    int            // requests a second from one address (of IPv6, one /64), two seconds' worth at once: 2000; negative: no limit
 	Resolver        *net.Resolver  // of host names in targets
 }
 
@@ -45,6 +46,7 @@ func (c Config) withDefaults() Config {
 	set(&c.Pending, 2048)
 	set(&c.InFlight, 16384)
 	set(&c.StatelessPerSec, 500)
+	set(&c.SourcePerSec, 2000)
 	if c.Greeting == 0 {
 		c.Greeting = 10 * time.Second
 	}

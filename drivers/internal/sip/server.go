@@ -39,6 +39,10 @@ type callQueue struct {
 
 // request takes a request that was read, with the fault found while reading.
 func (s *serving) request(m *message, f *fault, a arrival) {
+	if a.spent != within {
+		s.overspent(m, a)
+		return
+	}
 	x, g := examine(m)
 	if f == nil || g != nil && g.status == 501 || g != nil && g.status == 505 {
 		f = g // which method and version it is decides before details do
@@ -64,6 +68,17 @@ func (s *serving) request(m *message, f *fault, a arrival) {
 			return
 		}
 		s.admit(m, x, a, key, claim.handler)
+	}
+}
+
+// overspent answers a request that is past its source's budget, once a second.
+func (s *serving) overspent(m *message, a arrival) {
+	s.e.count.drop("budget")
+	if a.spent == silence {
+		return
+	}
+	if x, f := examine(m); f == nil {
+		s.refuse(m, x, &fault{status: 503, header: Header{{"Retry-After", "1"}}}, a)
 	}
 }
 

@@ -28,6 +28,7 @@ type serving struct {
 	lean      *lean
 	slow      atomic.Int32 // requests in dialogs that wait for a name or a connection
 	routes    routes
+	budget    *budget
 
 	mu      sync.Mutex
 	closed  bool
@@ -57,7 +58,7 @@ func newServing(ctx context.Context, e *Endpoint) *serving {
 		stateless: gate{n: e.cfg.StatelessPerSec, interval: time.Second},
 		complain:  gate{n: quietBurst, interval: quietInterval},
 		streams:   map[netip.AddrPort]*stream{}, census: newCensus(), invites: map[txKey]*serverTx{},
-		kept: newKeptTable(e.cfg.Transactions, e.trying), work: make(chan *callQueue), clients: map[string]*clientTx{}, calls: map[string]*callQueue{}, lean: newLean(e.cfg.InFlight)}
+		kept: newKeptTable(e.cfg.Transactions, e.trying), work: make(chan *callQueue), clients: map[string]*clientTx{}, calls: map[string]*callQueue{}, lean: newLean(e.cfg.InFlight), budget: newBudget(e.cfg.SourcePerSec)}
 }
 
 func (s *serving) open() error {
@@ -216,8 +217,15 @@ func (s *serving) datagram(l *listener, b []byte, source netip.AddrPort) {
 		s.e.count.drop("source")
 		return
 	}
+	a := arrival{at: time.Now(), source: source, transport: "udp", packets: l}
+	if !response {
+		if a.spent = s.budget.spend(source.Addr(), a.at); a.spent == silence {
+			s.e.count.drop("budget")
+			return
+		}
+	}
 	m, f := readDatagram(b)
-	s.message(m, f, arrival{at: time.Now(), source: source, transport: "udp", packets: l})
+	s.message(m, f, a)
 }
 
 func isResponse(b []byte) bool { return b[0] == 'S' && string(b[:4]) == "SIP/" }
@@ -229,6 +237,7 @@ type arrival struct {
 	transport string
 	packets   *listener // udp
 	stream    *stream   // tcp
+	spent     verdict   // of the source's budget
 }
 
 // back is the way for a response: over the stream the request came on, or by

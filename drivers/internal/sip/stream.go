@@ -181,6 +181,9 @@ func (st *stream) readMessage(r *bufio.Reader) bool {
 			return false
 		}
 	}
+	if m.status == 0 {
+		a.spent = st.s.budget.spend(st.remote.Addr(), a.at)
+	}
 	st.s.message(m, f, a)
 	return framed
 }
