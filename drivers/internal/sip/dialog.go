@@ -167,7 +167,7 @@ func (d *Dialog) transport(next URI) string {
 }
 
 // flowStream is the stream on which the dialog's request came, while it is
-// open. A route set is another's business: its first hop decides then.
+// open. Of a route set the first hop is who sent it (§16.6, step 4).
 func (s *serving) flowStream(d *Dialog) *stream {
 	if d.Transport != "tcp" {
 		return nil

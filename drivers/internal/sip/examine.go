@@ -191,14 +191,18 @@ func parseVia(value string) (via, error) {
 		return v, err
 	}
 	v.transport = strings.ToUpper(transport)
+	rport := false
 	for p := range elements(params, ';') {
 		if p == "" && params != "" {
 			return v, errAddress
 		}
+		name, value, _ := strings.Cut(p, "=")
+		switch name = trim(name); {
+		case v.branch == "" && strings.EqualFold(name, "branch"):
+			v.branch = unquote(trim(value))
+		case !rport && strings.EqualFold(name, "rport"): // the first counts
+			rport, v.rport = true, trim(value) == ""
+		}
 	}
-	p := ParseParams(params)
-	v.branch = p["branch"]
-	rport, asked := p["rport"]
-	v.rport = asked && rport == ""
 	return v, nil
 }

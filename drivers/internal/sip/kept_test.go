@@ -28,7 +28,7 @@ func TestKeptTransactionsAreSmall(t *testing.T) {
 // table is a kept table with one transaction at work, on UDP unless st is given.
 func table(t *testing.T, st *stream) (*keptTable, *keptTx, *outbox, time.Time) {
 	t.Helper()
-	out := newOutbox(nil, nil, func() { t.Error("full") })
+	out := newOutbox(nil, nil, nil, func() { t.Error("full") })
 	tb := newKeptTable(2, func(*serverTx) []byte { return []byte("trying") })
 	now := time.Now()
 	w := back{listen: &listener{out: out}, to: netip.MustParseAddrPort("127.0.0.1:5060")}
@@ -130,9 +130,11 @@ func TestARequestAtItsHandlerIsNotHandledAgain(t *testing.T) {
 	}
 }
 
+type someKey struct{}
+
 // A handler's context ends with the endpoint, whenever it was asked for.
 func TestAHandlersContext(t *testing.T) {
-	parent, cancel := context.WithCancel(context.WithValue(context.Background(), "k", "v"))
+	parent, cancel := context.WithCancel(context.WithValue(context.Background(), someKey{}, "v"))
 	var early, late, over handlerContext
 	for _, c := range []*handlerContext{&early, &late, &over} {
 		c.begin(parent, time.Now().Add(time.Hour))
@@ -140,7 +142,7 @@ func TestAHandlersContext(t *testing.T) {
 	derived, stop := context.WithTimeout(&early, time.Minute)
 	defer stop()
 	over.end()
-	if early.Err() != nil || derived.Err() != nil || over.Err() == nil || early.Value("k") != "v" {
+	if early.Err() != nil || derived.Err() != nil || over.Err() == nil || early.Value(someKey{}) != "v" {
 		t.Error("ended too soon, or not at all")
 	}
 	cancel()

@@ -28,6 +28,7 @@ const (
 type outbox struct {
 	packets net.PacketConn
 	fail    func(ticket, error) // a datagram that the system refuses
+	refused func()              // an earlier one came back
 	full    func()
 	wake    chan struct{}
 	done    chan struct{}
@@ -40,8 +41,8 @@ type outbox struct {
 	closed bool
 }
 
-func newOutbox(packets net.PacketConn, fail func(ticket, error), full func()) *outbox {
-	return &outbox{packets: packets, fail: fail, full: full, wake: make(chan struct{}, 1), done: make(chan struct{})}
+func newOutbox(packets net.PacketConn, fail func(ticket, error), refused, full func()) *outbox {
+	return &outbox{packets: packets, fail: fail, refused: refused, full: full, wake: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
 func (o *outbox) put(d datagram) {
@@ -112,9 +113,13 @@ func (o *outbox) write(w *batchWriter, list []datagram) {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		// The kernel may report here that an earlier datagram was refused.
-		if tries++; tries < 3 && errors.Is(err, syscall.ECONNREFUSED) {
-			continue
+		// The kernel may report here that an earlier datagram was refused; the
+		// reader is not told of it again.
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			o.refused()
+			if tries++; tries < 3 {
+				continue
+			}
 		}
 		if err == nil {
 			err = errors.New("not written")

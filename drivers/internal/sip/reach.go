@@ -77,13 +77,6 @@ func sameFamily(listen, to netip.Addr) bool {
 	return listen.Is4() == to.Is4() || listen.Is6() && listen.IsUnspecified()
 }
 
-// ownAddress reports whether a far end is this machine, by an address that is
-// not loopback's: sockets on loopback reach it.
-func ownAddress(to netip.AddrPort) bool {
-	from, ok := routeTo(to)
-	return ok && from == to.Addr()
-}
-
 // routeTo is the address from which this machine would speak to a far end.
 // Connecting a UDP socket sends nothing; it only asks for the route.
 func routeTo(to netip.AddrPort) (netip.Addr, bool) {

@@ -103,7 +103,7 @@ func TestTheSocketThatReachesIsTaken(t *testing.T) {
 // TestAnAddressOfThisMachineIsReachedFromLoopback.
 func TestAnAddressOfThisMachineIsReachedFromLoopback(t *testing.T) {
 	for to, want := range map[string]bool{"127.0.0.1:5060": true, "198.51.100.7:5060": false} {
-		if got := ownAddress(netip.MustParseAddrPort(to)); got != want {
+		if got := new(serving).own(netip.MustParseAddrPort(to)); got != want {
 			t.Errorf("%s: %v", to, got)
 		}
 	}

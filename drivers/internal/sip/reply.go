@@ -165,25 +165,30 @@ func stampVia(v via, source netip.AddrPort) string {
 	if !source.IsValid() {
 		return v.value
 	}
-	var kept []string
-	for i, part := range split(v.value, ';') {
+	b := make([]byte, 0, len(v.value)+len(v.rest)+64)
+	for part := range elements(v.value, ';') {
 		name, value, _ := strings.Cut(part, "=")
-		switch name = strings.ToLower(trim(name)); {
-		case i > 0 && name == "received":
+		name = trim(name)
+		first := len(b) == 0
+		if !first && strings.EqualFold(name, "received") {
 			continue
-		case i > 0 && name == "rport" && trim(value) == "":
-			part = "rport=" + strconv.Itoa(int(source.Port()))
 		}
-		kept = append(kept, part)
+		if !first {
+			b = append(b, ';')
+		}
+		if !first && strings.EqualFold(name, "rport") && trim(value) == "" {
+			b = strconv.AppendUint(append(b, "rport="...), uint64(source.Port()), 10)
+		} else {
+			b = append(b, part...)
+		}
 	}
-	if v.rport || v.host != source.Addr().String() {
-		kept = append(kept, "received="+source.Addr().String())
+	if from := source.Addr().String(); v.rport || v.host != from {
+		b = append(append(b, ";received="...), from...)
 	}
-	out := strings.Join(kept, ";")
 	if v.rest != "" {
-		out += ", " + v.rest
+		b = append(append(b, ", "...), v.rest...)
 	}
-	return out
+	return string(b)
 }
 
 // answerTo is where a response over UDP goes: to the source address, at the

@@ -417,3 +417,35 @@ func TestTheTimersOfALeanTransaction(t *testing.T) {
 		}
 	}
 }
+
+// However the kernel tells of it, while others are being sent.
+func TestAllThatAreRefusedAreTold(t *testing.T) {
+	const n = 100
+	e := clientEndpoint(t)
+	free, _ := net.ListenPacket("udp", "127.0.0.1:0")
+	free.Close()
+	f := farUDP(t, always(200))
+	told := make(chan Answer, 2*n)
+	began := time.Now()
+	for i := range n {
+		for _, to := range []string{free.LocalAddr().String(), f.addr} {
+			e.Send(dialogTo("sip:w@"+to), notify(uint32(i+1)), func(a Answer) { told <- a })
+		}
+	}
+	refused := 0
+	for range 2 * n {
+		select {
+		case a := <-told:
+			if errors.Is(a.Err, syscall.ECONNREFUSED) {
+				refused++
+			} else if a.Status != 200 {
+				t.Error(a)
+			}
+		case <-time.After(wait):
+			t.Fatal("not all are told")
+		}
+	}
+	if took := time.Since(began); refused != n || took > wait {
+		t.Errorf("%d of %d refused, after %v", refused, n, took)
+	}
+}

@@ -50,6 +50,7 @@ type listener struct {
 	addr      netip.AddrPort
 	packets   net.PacketConn // udp
 	out       *outbox        // udp
+	heard     func()         // udp: an ICMP error came
 	accept    net.Listener   // tcp
 }
 
@@ -88,7 +89,8 @@ func (s *serving) bind(at listenAt) (*listener, error) {
 		return nil, err
 	}
 	l.packets, l.addr = pc, addrPort(pc.LocalAddr())
-	l.out = newOutbox(pc, s.fail, func() { s.e.count.drop("outbox") })
+	l.heard = func() { s.refused(l) }
+	l.out = newOutbox(pc, s.fail, l.heard, func() { s.e.count.drop("outbox") })
 	s.widen(pc, l.addr)
 	return l, nil
 }
@@ -285,6 +287,7 @@ func (l *listener) send(b []byte, to netip.AddrPort) error {
 		if _, err = l.packets.WriteTo(b, net.UDPAddrFromAddrPort(to)); !errors.Is(err, syscall.ECONNREFUSED) {
 			break
 		}
+		l.heard()
 	}
 	return err
 }

@@ -52,7 +52,7 @@ func (s *serving) wayTo(ctx context.Context, to netip.AddrPort, transport string
 // listenerTo is the first socket that reaches a far end, and is reached by it.
 func (s *serving) listenerTo(transport string, to netip.AddrPort) *listener {
 	for _, l := range s.listeners {
-		if l.transport == transport && (reaches(l.addr.Addr(), to.Addr()) || sameFamily(l.addr.Addr(), to.Addr()) && ownAddress(to)) {
+		if l.transport == transport && (reaches(l.addr.Addr(), to.Addr()) || sameFamily(l.addr.Addr(), to.Addr()) && s.own(to)) {
 			return l
 		}
 	}
@@ -84,6 +84,13 @@ func (s *serving) localFor(f flow) netip.AddrPort {
 		return at
 	}
 	return netip.AddrPortFrom(from, at.Port())
+}
+
+// own reports whether a far end is this machine, by an address that is not
+// loopback's: sockets on loopback reach it.
+func (s *serving) own(to netip.AddrPort) bool {
+	from, ok := s.routes.to(to)
+	return ok && from == to.Addr()
 }
 
 // routes remembers what routeTo said, since asking costs a socket and every
