@@ -2,6 +2,7 @@ package sip
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -11,6 +12,7 @@ import (
 // would double the load, and a forged source must not draw a flood of them.
 type budget struct {
 	each  int64 // ns between requests at the rate; 0: no limit
+	free  []netip.Prefix
 	burst int64 // ns of requests that may come at once
 	began time.Time
 
@@ -35,8 +37,8 @@ const (
 	silence
 )
 
-func newBudget(perSecond int) *budget {
-	b := &budget{began: time.Now(), spent: map[netip.Addr]spending{}, before: map[netip.Addr]spending{}}
+func newBudget(perSecond int, free []netip.Prefix) *budget {
+	b := &budget{free: free, began: time.Now(), spent: map[netip.Addr]spending{}, before: map[netip.Addr]spending{}}
 	if perSecond > 0 {
 		b.each = int64(time.Second) / int64(perSecond)
 		b.burst = 2 * int64(time.Second)
@@ -46,7 +48,7 @@ func newBudget(perSecond int) *budget {
 
 // spend counts a request of a source.
 func (b *budget) spend(a netip.Addr, at time.Time) verdict {
-	if b.each == 0 {
+	if b.each == 0 || slices.ContainsFunc(b.free, func(p netip.Prefix) bool { return p.Contains(a) }) {
 		return within
 	}
 	a, now := sourceOf(a), int64(at.Sub(b.began))

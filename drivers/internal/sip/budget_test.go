@@ -7,7 +7,7 @@ import (
 )
 
 func TestASourcesBudget(t *testing.T) {
-	b := newBudget(100)
+	b := newBudget(100, nil)
 	now := time.Now()
 	one, other := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
 	spend := func(a netip.Addr, n int) (got [3]int) {
@@ -38,10 +38,10 @@ func TestASourcesBudget(t *testing.T) {
 	if got := spend(one, 200); got != [3]int{200, 0, 0} {
 		t.Errorf("rested: %v", got)
 	}
-	if newBudget(-1).spend(one, now) != within {
+	if newBudget(-1, nil).spend(one, now) != within {
 		t.Error("no limit is one")
 	}
-	six := newBudget(1)
+	six := newBudget(1, nil)
 	six.spend(netip.MustParseAddr("2001:db8::1"), now)
 	six.spend(netip.MustParseAddr("2001:db8::2%eth0"), now)
 	if six.spend(netip.MustParseAddr("2001:db8::3"), now) != tell {
@@ -50,7 +50,7 @@ func TestASourcesBudget(t *testing.T) {
 }
 
 func TestBudgetsAreBounded(t *testing.T) {
-	b := newBudget(100)
+	b := newBudget(100, nil)
 	a := netip.MustParseAddr("10.0.0.0")
 	for range 10 * maxSources {
 		a = a.Next()
@@ -83,5 +83,22 @@ func TestWhoAsksTooMuchIsToldOnceASecond(t *testing.T) {
 	}
 	if n := e.Stats().Dropped["budget"]; n < 30 {
 		t.Errorf("%d counted", n)
+	}
+}
+
+// A peer that is known by its address may send a burst for a whole branch.
+func TestAPeerIsNotMetered(t *testing.T) {
+	b := newBudget(10, []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")})
+	peer, other := netip.MustParseAddr("192.0.2.5"), netip.MustParseAddr("198.51.100.5")
+	for i := range 1000 {
+		if v := b.spend(peer, b.began); v != within {
+			t.Fatalf("request %d: %v", i, v)
+		}
+	}
+	for range 21 {
+		b.spend(other, b.began)
+	}
+	if v := b.spend(other, b.began); v == within {
+		t.Error("somebody else is not metered")
 	}
 }

@@ -22,7 +22,7 @@ type Config struct {
 	ReadBuffer      int            // of each UDP socket: 4 MiB, for bursts
 	Connections     int            // accepted streams open at a time: 1024, and as many dialled ones
 	PerSource       int            // of the accepted ones, from one address (of IPv6, one /64): 64
-	Transactions    int            // server transactions at a time: 32768
+	Transactions    int            // server transactions at a time: 49152
 	Pending         int            // requests at handlers or waiting for one: 2048
 	InFlight        int            // requests of Send without an answer: 16384
 	Greeting        time.Duration  // an accepted stream has its first message complete in: 10 s
@@ -30,6 +30,7 @@ type Config struct {
 	Patience        time.Duration  // for the rest of a message, and for a write: 10 s
 	StatelessPerSec int            // answers without state a second: 500
 	SourcePerSec    int            // requests a second from one address (of IPv6, one /64), two seconds' worth at once: 2000; negative: no limit
+	Unmetered       []netip.Prefix // sources without that limit
 	Resolver        *net.Resolver  // of host names in targets
 }
 
@@ -42,7 +43,7 @@ func (c Config) withDefaults() Config {
 	set(&c.ReadBuffer, 4<<20)
 	set(&c.Connections, 1024)
 	set(&c.PerSource, 64)
-	set(&c.Transactions, 32768)
+	set(&c.Transactions, 49152)
 	set(&c.Pending, 2048)
 	set(&c.InFlight, 16384)
 	set(&c.StatelessPerSec, 500)

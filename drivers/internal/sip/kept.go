@@ -9,7 +9,7 @@ import (
 const (
 	keptTick = 250 * time.Millisecond
 	timerJ   = 32 * time.Second        // 64*T1 on UDP, 0 on streams (RFC 3261 §17.2.2)
-	keptFor  = 8 * time.Second         // at least: by then a client whose answer was lost has asked four times more
+	keptFor  = 4 * time.Second         // at least: by then a client whose answer was lost has asked three times more
 	tryingAt = 3500 * time.Millisecond // when Timer E of a client has become T2 (RFC 4320 §4.1)
 )
 

@@ -59,7 +59,7 @@ func newServing(ctx context.Context, e *Endpoint) *serving {
 		stateless: gate{n: e.cfg.StatelessPerSec, interval: time.Second},
 		complain:  gate{n: quietBurst, interval: quietInterval},
 		streams:   map[netip.AddrPort]*stream{}, census: newCensus(), invites: map[txKey]*serverTx{},
-		kept: newKeptTable(e.cfg.Transactions, e.trying), work: make(chan *callQueue), clients: map[string]*clientTx{}, calls: map[string]*callQueue{}, lean: newLean(e.cfg.InFlight), budget: newBudget(e.cfg.SourcePerSec)}
+		kept: newKeptTable(e.cfg.Transactions, e.trying), work: make(chan *callQueue), clients: map[string]*clientTx{}, calls: map[string]*callQueue{}, lean: newLean(e.cfg.InFlight), budget: newBudget(e.cfg.SourcePerSec, e.cfg.Unmetered)}
 }
 
 func (s *serving) open() error {
