@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"pilotlight/agent"
+	"pilotlight/agent/access"
 	"pilotlight/agent/ledger"
 	"pilotlight/agent/relay"
 	"pilotlight/agent/schedule"
@@ -23,12 +24,14 @@ import (
 	"pilotlight/drivers/internal/snmp"
 	"pilotlight/drivers/lan"
 	"pilotlight/drivers/phone"
+	"pilotlight/drivers/simple"
 )
 
 // Heart is what of the agent the drivers are handed.
 type Heart struct {
 	Ledger  *ledger.Ledger
 	Domain  string
+	Rules   access.Rules // who may watch whom
 	Uplinks *relay.Uplinks
 	Version string
 	Log     *slog.Logger
@@ -40,6 +43,7 @@ type Built struct {
 	Tasks  []supervise.Task
 	Queues []*schedule.Queue
 	Ready  func(context.Context) error // the sockets are open
+	Notify func() simple.Stats         // what the presence server did
 }
 
 // Build makes every driver that c asks for. Nothing is opened until Run.
@@ -53,6 +57,7 @@ func Build(c Config, h Heart) (*Built, error) {
 		{"lan", b.lan},
 		{"phone", b.phone},
 		{"uplinks", b.central},
+		{"simple", b.simple},
 	} {
 		if err := stanza.build(); err != nil {
 			return nil, fmt.Errorf("%s: %w", stanza.name, err)
@@ -85,7 +90,11 @@ func (b *builder) queue(name string, every time.Duration) *schedule.Queue {
 func (b *builder) log(name string) *slog.Logger { return b.h.Log.With("driver", name) }
 
 func (b *builder) sip() (err error) {
-	b.endpoint, err = sip.New(sip.Config{Listen: b.c.SIP.sockets(), UserAgent: "Pilotlight/" + b.h.Version}, b.log("sip"))
+	cfg := sip.Config{Listen: b.c.SIP.sockets(), UserAgent: "Pilotlight/" + b.h.Version}
+	for _, p := range b.c.SIP.Peers {
+		cfg.Unmetered = append(cfg.Unmetered, p.Address)
+	}
+	b.endpoint, err = sip.New(cfg, b.log("sip"))
 	if err != nil {
 		return err
 	}
@@ -246,4 +255,42 @@ func (b *builder) central() error {
 		b.task("uplink "+cfg.Name, d)
 	}
 	return nil
+}
+
+func (b *builder) simple() error {
+	cfg := simple.Config{Domain: b.h.Domain, Trusted: b.c.SIP.Trusted, Interval: map[string]time.Duration{"presence": b.c.SIP.NotifyInterval.Presence}}
+	for _, p := range b.c.SIP.Peers {
+		cfg.Peers = append(cfg.Peers, simple.Peer{Name: p.Name, From: p.Address, Domains: p.Domains, May: p.May})
+	}
+	needs := simple.Needs{Heart: b.h.Ledger, Endpoint: b.endpoint, Drawer: b.h.Ledger.Drawer("dialogs"), Access: b.h.Rules}
+	var err error
+	if needs.Guard, err = b.guard(); err != nil {
+		return err
+	}
+	d, err := simple.New(cfg, needs, b.log("simple"))
+	if err != nil {
+		return err
+	}
+	b.built.Notify = d.Stats
+	b.task("simple", d)
+	return nil
+}
+
+// guard knows the accounts for digest; nil where there are none.
+func (b *builder) guard() (*sip.Guard, error) {
+	if len(b.c.SIP.Accounts) == 0 {
+		return nil, nil
+	}
+	passwords := map[string]string{}
+	for _, a := range b.c.SIP.Accounts {
+		password, err := b.c.Secret(a.PasswordFile)
+		if err != nil {
+			return nil, fmt.Errorf("account %s: password_file: %w", a.User, err)
+		}
+		passwords[a.User] = password
+	}
+	return sip.NewGuard(b.h.Domain, []byte(sip.Random(32)), func(user string) (string, bool) {
+		password, ok := passwords[user]
+		return password, ok
+	}), nil
 }

@@ -27,6 +27,7 @@ type Drawer interface {
 	Put(ctx context.Context, key string, value []byte) error              // on disk when it returns
 	PutSoft(ctx context.Context, key string, value []byte) error          // by the dial
 	Delete(ctx context.Context, key string) error                         // on disk when it returns
+	DeleteSoft(ctx context.Context, key string) error                     // by the dial
 	Each(prefix string, visit func(key string, value []byte) error) error // sorted by key; visit may use the drawer
 }
 
@@ -98,6 +99,10 @@ func (d drawer) PutSoft(ctx context.Context, key string, value []byte) error {
 
 func (d drawer) Delete(ctx context.Context, key string) error {
 	return d.write(ctx, key, nil, true)
+}
+
+func (d drawer) DeleteSoft(ctx context.Context, key string) error {
+	return d.write(ctx, key, nil, false)
 }
 
 func (d drawer) write(ctx context.Context, key string, value []byte, durable bool) error {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"pilotlight/agent/access"
 	"pilotlight/agent/config"
 	"pilotlight/board/panel"
 	"pilotlight/drivers"
@@ -49,10 +50,41 @@ type storeConfig struct {
 
 // accessConfig is the section access.
 type accessConfig struct {
-	// allow, for watchers that no rule names; a later version takes polite-block, block and confirm too.
+	// For watchers that no rule names: allow; polite-block, to look offline; confirm, to wait for a decision; block.
 	Default string `yaml:"default"`
-	// Rules for single watchers; a later version takes them.
-	Rules []drivers.NotYet `yaml:"rules"`
+	// Rules for some watchers or presentities; the narrowest decides.
+	Rules []watchRule `yaml:"rules"`
+}
+
+// watchRule is one item of access.rules.
+type watchRule struct {
+	// Whose presence: sip:user@domain; empty: everybody's.
+	Of string `yaml:"of"`
+	// Who watches: sip:user@domain, or @domain for all of it; empty: everybody.
+	Watcher string `yaml:"watcher"`
+	// allow, polite-block, confirm or block.
+	Do string `yaml:"do"`
+}
+
+// rules are the section in the words of the heart.
+func (a accessConfig) rules(report config.Report) (r access.Rules) {
+	handling := func(path, word string) access.Handling {
+		h, err := access.ParseHandling(word)
+		if err != nil {
+			report(path, "%s %q: want allow, polite-block, confirm or block", path, word)
+		}
+		return h
+	}
+	r.Default = handling("access.default", a.Default)
+	for i, w := range a.Rules {
+		path := fmt.Sprintf("access.rules[%d]", i)
+		rule := access.WatchRule{Of: w.Of, Watcher: w.Watcher, Do: handling(path+".do", w.Do)}
+		if err := rule.Check(); err != nil {
+			report(path, "%s: %v", path, err)
+		}
+		r.List = append(r.List, rule)
+	}
+	return r
 }
 
 func defaultConfig() fileConfig {
@@ -93,13 +125,7 @@ func (c *fileConfig) Check(report config.Report) {
 	if c.Store.Commit < 10*time.Millisecond || c.Store.Commit > time.Hour {
 		report("store.commit", "store.commit %v: want 10ms to 1h", c.Store.Commit)
 	}
-	switch c.Access.Default {
-	case "allow":
-	case "polite-block", "block", "confirm": // to accept a rule and not to keep it would be worse than to refuse it
-		report("access.default", "access.default %s: this version has no watchers to keep out yet, and takes allow only", c.Access.Default)
-	default:
-		report("access.default", "access.default %q: want allow, polite-block, block or confirm", c.Access.Default)
-	}
+	c.Access.rules(report)
 }
 
 // loadConfig reads and checks a file.

@@ -14,6 +14,7 @@ import (
 	"pilotlight/agent/errand"
 	"pilotlight/agent/ledger"
 	"pilotlight/agent/relay"
+	"pilotlight/agent/schedule"
 	"pilotlight/agent/supervise"
 	"pilotlight/board/panel"
 	"pilotlight/drivers"
@@ -67,7 +68,7 @@ func newAgent(cfg fileConfig, log *slog.Logger) (_ *agentProcess, err error) {
 	}
 	desk, uplinks := errand.New(), relay.NewUplinks()
 	built, err := drivers.Build(cfg.Config, drivers.Heart{
-		Ledger: l, Domain: cfg.Branch.Domain, Uplinks: uplinks, Version: version, Log: log,
+		Ledger: l, Domain: cfg.Branch.Domain, Rules: cfg.Access.rules(func(string, string, ...any) {}), Uplinks: uplinks, Version: version, Log: log,
 	})
 	if err != nil {
 		return nil, usageError{err}
@@ -78,6 +79,7 @@ func newAgent(cfg fileConfig, log *slog.Logger) (_ *agentProcess, err error) {
 		Build:   panel.Build{Version: version, Commit: commit, Go: runtime.Version()},
 		Branch:  panel.Branch{ID: cfg.Branch.ID, Name: cfg.Branch.Name, Domain: cfg.Branch.Domain},
 		DataDir: cfg.DataDir,
+		Notify:  notifyStats(built),
 	}
 	for _, q := range built.Queues {
 		deps.Pollers = append(deps.Pollers, q)
@@ -174,5 +176,13 @@ func (a *agentProcess) started(ctx context.Context) error {
 				return fmt.Errorf("%s: %w", name, st.Err)
 			}
 		}
+	}
+}
+
+// notifyStats tells the panel what the presence server did.
+func notifyStats(built *drivers.Built) func() panel.NotifyStats {
+	return func() panel.NotifyStats {
+		st := built.Notify()
+		return panel.NotifyStats{Subscriptions: st.Subscriptions, Count: st.Lag.Count, Sum: st.Lag.Sum, Bounds: schedule.Buckets, Counts: st.Lag.Counts}
 	}
 }

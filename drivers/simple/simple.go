@@ -1,0 +1,160 @@
+// Package simple is the branch's presence server in SIP/SIMPLE: watchers
+// SUBSCRIBE to it (RFC 6665) and agents of people PUBLISH to it (RFC 3903).
+//
+// One goroutine, the loop, owns all subscriptions. It follows the ledger's
+// documents by one feed and renders a body once for all watchers who see the
+// same. Requests reach it from the endpoint's handlers as functions; answers to
+// NOTIFYs come back the same way. The loop never waits: not for a disk (the
+// keeper does), not for a watcher (the endpoint's lean path does).
+//
+// At most one NOTIFY of a dialog is under way. What changes meanwhile is told
+// by the next one, so that a watcher never hears an older state after a newer
+// one, and a slow one costs itself freshness only.
+//
+// A subscription is on disk before its 200 OK. After a restart, a crash too, the
+// same dialogs go on with a higher CSeq, and nobody has to subscribe anew.
+package simple
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"pilotlight/agent/access"
+	"pilotlight/agent/ledger"
+	"pilotlight/agent/presence"
+	"pilotlight/agent/supervise"
+	"pilotlight/drivers/internal/pidf"
+	"pilotlight/drivers/internal/sip"
+)
+
+// Config is what the driver works by.
+type Config struct {
+	Domain   string
+	Trusted  []netip.Prefix // may SUBSCRIBE without digest, and nothing else
+	Peers    []Peer
+	Interval map[string]time.Duration // how long changes are gathered, by event package
+}
+
+// Peer is a presence or call server that is known by its address.
+type Peer struct {
+	Name    string
+	From    netip.Prefix
+	Domains []string // of the users it speaks for; empty: our own
+	May     []string // "subscribe", "publish", "message"
+}
+
+// Heart is what of the ledger the driver needs.
+type Heart interface {
+	Follow(context.Context, presence.Selector) (*ledger.Feed[presence.Document], error)
+	Publish(context.Context, presence.Publication) (presence.ETag, time.Duration, error)
+}
+
+// Endpoint is what of the SIP endpoint the driver needs.
+type Endpoint interface {
+	Handle(sip.Claim, sip.Handler) error
+	Send(*sip.Dialog, sip.InDialog, func(sip.Answer))
+}
+
+// Access says who may watch whom, and who somebody is.
+type Access interface {
+	Watch(watcher, of presence.Presentity) access.Handling
+}
+
+// Needs is what the driver is handed.
+type Needs struct {
+	Heart    Heart
+	Endpoint Endpoint
+	Drawer   ledger.Drawer
+	Access   Access
+	Guard    *sip.Guard // digest accounts; nil: there are none
+}
+
+// Bounds of what one box bears.
+const (
+	maxSubscriptions = 12_000
+	maxPerWatcher    = 2_500 // a console subscribes to a whole branch
+	minExpires       = time.Minute
+	maxExpires       = 24 * time.Hour
+)
+
+// Driver is the presence server.
+type Driver struct {
+	c   Config
+	n   Needs
+	log *slog.Logger
+
+	now   guarded[*run] // nil at rest
+	count counters
+}
+
+// New checks the configuration and claims the requests.
+func New(c Config, n Needs, log *slog.Logger) (*Driver, error) {
+	if c.Domain == "" {
+		return nil, errors.New("simple: no domain")
+	}
+	d := &Driver{c: c, n: n, log: log}
+	for _, p := range packages {
+		accept := sip.Claim{Method: "SUBSCRIBE", Event: p.name, Match: d.ours, Accept: p.types}
+		if err := n.Endpoint.Handle(accept, d.running((*run).subscribe)); err != nil {
+			return nil, fmt.Errorf("simple: %w", err)
+		}
+	}
+	publish := sip.Claim{Method: "PUBLISH", Event: "presence", Match: d.ours, Accept: []string{pidf.ContentType}}
+	if err := n.Endpoint.Handle(publish, d.running((*run).publish)); err != nil {
+		return nil, fmt.Errorf("simple: %w", err)
+	}
+	return d, nil
+}
+
+// ours reports whether a Request-URI is one that this server has the state of:
+// by our domain, or, in a dialog, by the address in our Contact.
+func (d *Driver) ours(user, host string) bool {
+	if host == d.c.Domain {
+		return true
+	}
+	_, err := netip.ParseAddr(host)
+	return err == nil && user != ""
+}
+
+// running hands requests to the present run; between two there is none.
+func (d *Driver) running(serve func(*run, context.Context, *sip.Incoming)) sip.Handler {
+	return func(ctx context.Context, in *sip.Incoming) {
+		r := d.now.get()
+		if r == nil {
+			_ = in.Respond(sip.Reply{Status: 503, Header: sip.Header{{Name: "Retry-After", Value: "2"}}})
+			return
+		}
+		serve(r, ctx, in)
+	}
+}
+
+// Run implements agent.Driver.
+func (d *Driver) Run(ctx context.Context) error {
+	tasks, inner := errgroup.WithContext(ctx)
+	r := newRun(d, inner)
+	feed, err := d.n.Heart.Follow(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer feed.Close()
+	if err := r.restore(); err != nil {
+		return err
+	}
+	spawn := func(f func() error) { tasks.Go(func() error { return supervise.Guard(f) }) }
+	spawn(func() error { return r.follow(inner, feed) })
+	spawn(func() error { return r.loop(inner) })
+	spawn(func() error { return r.keep.run(inner) })
+	d.now.set(r)
+	err = tasks.Wait()
+	d.now.set(nil)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}

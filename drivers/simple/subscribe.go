@@ -1,0 +1,242 @@
+package simple
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"pilotlight/agent/access"
+	"pilotlight/agent/presence"
+	"pilotlight/drivers/internal/event"
+	"pilotlight/drivers/internal/sip"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// subscribe serves a SUBSCRIBE (RFC 6665 §4.2.1): the answer first, then a NOTIFY.
+func (r *run) subscribe(ctx context.Context, in *sip.Incoming) {
+	who, no := r.identify(in, "subscribe")
+	if no != nil {
+		r.refuse(in, no)
+		return
+	}
+	expires, no := r.expires(in)
+	if no != nil {
+		r.refuse(in, no)
+		return
+	}
+	if in.ToTag() != "" {
+		r.refresh(ctx, in, who, expires)
+		return
+	}
+	r.begin(ctx, in, who, expires)
+}
+
+// expires is how long a SUBSCRIBE asks for, and gets (EV-03, EV-04).
+func (d *Driver) expires(in *sip.Incoming) (time.Duration, *refusal) {
+	asked, ok := in.Expires()
+	switch {
+	case !ok && in.Header.Has("Expires"):
+		return 0, &refusal{status: 400}
+	case !ok:
+		return packageOf(in.Event).expires, nil
+	case asked > 0 && asked < minExpires:
+		return 0, &refusal{status: 423, header: sip.Header{{Name: "Min-Expires", Value: seconds(minExpires)}}}
+	}
+	return min(asked, maxExpires), nil
+}
+
+func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
+
+// begin takes a SUBSCRIBE outside a dialog. With Expires 0 it is a fetch
+// (§4.4.3): a dialog for one NOTIFY.
+func (r *run) begin(ctx context.Context, in *sip.Incoming, who caller, expires time.Duration) {
+	s, no := r.newSubscription(in, who, expires)
+	if no != nil {
+		r.refuse(in, no)
+		return
+	}
+	var admitted bool
+	if err := r.do(ctx, func() { no, admitted = r.mayBegin(s) }); err != nil {
+		return
+	}
+	switch {
+	case no != nil:
+		r.refuse(in, no)
+		return
+	case !admitted:
+		r.refuse(in, &refusal{status: 503, header: sip.Header{{Name: "Retry-After", Value: "60"}}})
+		return
+	}
+	if expires > 0 {
+		if err := r.durable(ctx, s.LocalTag, s.record); err != nil {
+			r.inbox.post(func() { r.remove(s) })
+			r.refuse(in, &refusal{status: 500})
+			return
+		}
+	}
+	r.answer(in, s, expires)
+	r.inbox.post(func() {
+		s.busy = false
+		if expires == 0 {
+			r.end(s, "timeout", event.EventTimeout)
+			return
+		}
+		r.want(s, asked)
+	})
+}
+
+// newSubscription is the subscription that a SUBSCRIBE asks for.
+func (d *Driver) newSubscription(in *sip.Incoming, who caller, expires time.Duration) (*subscription, *refusal) {
+	contact, err := sip.ParseAddress(in.Header.Get("Contact"))
+	if err != nil {
+		return nil, &refusal{status: 400} // a dialog needs one (RFC 3261 §8.1.1.8)
+	}
+	if u, err := sip.ParseURI(contact.URI); err != nil || u.Scheme != "sip" {
+		return nil, &refusal{status: 400}
+	}
+	of := presence.At(in.URI.User, d.c.Domain)
+	now := time.Now()
+	s := &subscription{pkg: packageOf(in.Event), began: now, event: event.EventSubscribe, busy: true}
+	s.record = record{
+		Of: of, Watcher: who.as, Entity: string(of), Package: in.Event, EventID: in.EventID,
+		Accept: in.Header.List("Accept"), CallID: in.CallID, LocalTag: sip.Random(8), RemoteTag: in.FromTag(),
+		Remote: in.Header.Get("From"), Target: contact.URI, Route: in.Header.List("Record-Route"),
+		Transport: in.Transport, Peer: in.Source, ContactAt: in.Local, RemoteSeq: in.CSeq,
+		Reserve: reserveBy, Expires: now.Add(expires), UserAgent: cut(in.Header.Get("User-Agent"), 64),
+	}
+	s.Local = in.Header.Get("To") + ";tag=" + s.LocalTag
+	if s.body = s.choose(); s.body == "" {
+		return nil, &refusal{status: 406, header: sip.Header{{Name: "Accept", Value: strings.Join(s.pkg.types, ", ")}}}
+	}
+	s.open()
+	return s, nil
+}
+
+func cut(s string, n int) string { return s[:min(len(s), n)] }
+
+// choose is the body type that Accept leaves, "" without one (EV-23).
+func (s *subscription) choose() string {
+	if len(s.Accept) == 0 {
+		return s.pkg.types[0]
+	}
+	t, _ := event.Choose(s.Accept, s.pkg.types)
+	return t
+}
+
+// open makes the dialog that NOTIFYs are sent in.
+func (s *subscription) open() {
+	s.dialog = &sip.Dialog{Target: s.Target, Route: s.Route, From: s.Local, To: s.Remote, CallID: s.CallID,
+		ContactUser: s.Of.User(), Transport: s.Transport, Remote: s.Peer, Local: s.ContactAt}
+}
+
+// mayBegin decides, in the loop, whether a subscription begins.
+func (r *run) mayBegin(s *subscription) (*refusal, bool) {
+	if w := r.of[s.Of]; w == nil || !w.known {
+		return &refusal{status: 404}, false
+	}
+	if s.Package == "presence.winfo" && s.Watcher != s.Of && !r.owns(s.Watcher, s.Of) {
+		return &refusal{status: 403}, false // WI-02
+	}
+	if s.how = r.n.Access.Watch(s.Watcher, s.Of); s.how == access.Block {
+		return &refusal{status: 403}, false // EV-14
+	}
+	s.Handling = s.how
+	return nil, r.admit(s)
+}
+
+// owns reports whether of is watcher's own: herself, or a line of hers, whose
+// document is hers under another name.
+func (r *run) owns(watcher, of presence.Presentity) bool {
+	a, b := r.of[watcher], r.of[of]
+	return a != nil && b != nil && a.doc.Kind == presence.KindPerson && b.doc.Name != "" && a.doc.Name == b.doc.Name && b.doc.Kind == presence.KindLine
+}
+
+// durable waits until a record is on disk.
+func (r *run) durable(ctx context.Context, tag string, rec record) error {
+	done := make(chan error, 1)
+	r.keep.put(tag, rec.encode(), func(err error) { done <- err })
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-r.ctx.Done():
+		return errStopped
+	}
+}
+
+// answer is the 200 OK.
+func (d *Driver) answer(in *sip.Incoming, s *subscription, expires time.Duration) {
+	_ = in.Respond(sip.Reply{Status: 200, ToTag: s.LocalTag, Contact: sip.Contact(s.Of.User(), in.Local, in.Transport),
+		Header: sip.Header{{Name: "Expires", Value: seconds(expires)}}})
+}
+
+// refresh takes a SUBSCRIBE inside a dialog: a refresh, or with Expires 0 the end.
+func (r *run) refresh(ctx context.Context, in *sip.Incoming, who caller, expires time.Duration) {
+	var no *refusal
+	var rec record
+	var s *subscription
+	err := r.do(ctx, func() {
+		s = r.subs[dialogKey(in.CallID, in.ToTag(), in.FromTag(), in.Event, in.EventID)]
+		if no = r.mayRefresh(s, in, who); no == nil && expires > 0 {
+			r.renew(s, in, expires)
+			rec = s.record
+		}
+	})
+	switch {
+	case err != nil:
+		return
+	case no != nil:
+		r.refuse(in, no)
+		return
+	}
+	if expires > 0 {
+		if err := r.durable(ctx, s.LocalTag, rec); err != nil {
+			r.refuse(in, &refusal{status: 500})
+			return
+		}
+	}
+	r.answer(in, s, expires)
+	r.inbox.post(func() {
+		if expires == 0 {
+			r.end(s, "timeout", event.EventTimeout)
+			return
+		}
+		r.want(s, asked)
+	})
+}
+
+func (r *run) mayRefresh(s *subscription, in *sip.Incoming, who caller) *refusal {
+	switch {
+	case s == nil || s.ended:
+		return &refusal{status: 481} // EV-12
+	case s.Watcher != who.as:
+		return &refusal{status: 403}
+	case in.CSeq <= s.RemoteSeq:
+		return &refusal{status: 500} // RFC 3261 §12.2.2
+	}
+	s.RemoteSeq = in.CSeq
+	return nil
+}
+
+// renew takes over what a refresh may change: how long, where the watcher is,
+// and what it accepts (EV-13). The last word of it rules.
+func (r *run) renew(s *subscription, in *sip.Incoming, expires time.Duration) {
+	s.Expires = time.Now().Add(expires)
+	r.alarm(s, s.Expires.Add(grace))
+	if contact, err := sip.ParseAddress(in.Header.Get("Contact")); err == nil {
+		if u, err := sip.ParseURI(contact.URI); err == nil && u.Scheme == "sip" {
+			s.Target = contact.URI
+		}
+	}
+	s.Peer, s.Transport, s.ContactAt = in.Source, in.Transport, in.Local
+	if accept := in.Header.List("Accept"); len(accept) > 0 {
+		if t, ok := event.Choose(accept, s.pkg.types); ok {
+			s.Accept, s.body = accept, t
+		}
+	}
+	s.open()
+	r.reached(s, true)
+}
