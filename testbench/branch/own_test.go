@@ -3,9 +3,11 @@ package branch
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 // as fetches a page for a user, and gives its status and body.
@@ -155,4 +157,38 @@ func TestACallOutlivesItsCallServer(t *testing.T) {
 	says("LineInfo", "<LineIconState>HOLD<")
 	must(t, b.Play(t.Context(), "hangup alice\ncall alice bob\nanswer bob"))
 	says("LineInfo", "<LineIconState>CONNECTED<")
+}
+
+// Who gives up at a phone that hangs, and asks again, has one connection. Who does
+// not give up has two.
+func TestPeakTellsOneClientThatAsksAgainFromTwo(t *testing.T) {
+	b := start(t, Options{Phones: 1})
+	p := b.Phones()[0]
+	must(t, b.Freeze(p.Name))
+	asks := func() net.Conn {
+		c, err := net.Dial("tcp", net.JoinHostPort(p.Address, fmt.Sprint(p.WebPort)))
+		must(t, err)
+		_, err = io.WriteString(c, "GET /DeviceInformationX HTTP/1.1\r\nHost: x\r\n\r\n")
+		must(t, err)
+		return c
+	}
+	load := func() Load {
+		l, err := b.Load(p.Name)
+		must(t, err)
+		return l
+	}
+	for i := range 50 {
+		c := asks()
+		eventually(t, "the phone has it", func() bool { return load().Requests == uint64(i+1) })
+		c.Close()
+	}
+	c := asks()
+	defer c.Close()
+	eventually(t, "the last", func() bool { return load().Requests == 51 })
+	time.Sleep(150 * time.Millisecond)
+	if n := load().Peak; n != 1 {
+		t.Errorf("one at a time: %d", n)
+	}
+	defer asks().Close()
+	eventually(t, "two at a time", func() bool { return load().Peak == 2 })
 }

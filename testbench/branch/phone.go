@@ -119,6 +119,7 @@ type phone struct {
 	sip *net.UDPConn
 
 	requests, open, peak counter
+	hushed               counter // requests that wait at a silent phone
 
 	door     sync.Mutex // guards listener; taken without Branch.mu
 	listener *quiet.Listener

@@ -48,24 +48,51 @@ func (b *Branch) serveWeb(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	p.requests.Add(1)
-	for n := p.open.Add(1); ; {
+	p.open.Add(1)
+	hushed := false
+	defer func() {
+		p.open.Add(-1)
+		if hushed {
+			p.hushed.Add(-1)
+		}
+	}()
+	for n := b.opened(r.Context(), p); ; {
 		old := p.peak.Load()
 		if n <= old || p.peak.CompareAndSwap(old, n) {
 			break
 		}
 	}
-	defer p.open.Add(-1)
-	b.hush(r.Context(), p)
+	b.hush(r.Context(), p, &hushed)
 	b.page(w, r, p)
+}
+
+// opened is how many requests are open. Who gives up at a silent phone and asks
+// again at once is heard before the old connection is known to be closed: that is
+// waited for.
+func (b *Branch) opened(ctx context.Context, p *phone) int64 {
+	b.mu.Lock()
+	silent := p.mute != nil
+	b.mu.Unlock()
+	for range 20 {
+		if p.open.Load() == 1 || !silent && p.hushed.Load() == 0 {
+			break
+		}
+		if sleep(ctx, 5*time.Millisecond) != nil {
+			panic(http.ErrAbortHandler) // given up, too
+		}
+	}
+	return p.open.Load()
 }
 
 // hush keeps a request to a silent phone waiting for as long as the client
 // likes. When the phone comes back it has forgotten the connection.
-func (b *Branch) hush(ctx context.Context, p *phone) {
+func (b *Branch) hush(ctx context.Context, p *phone, hushed *bool) {
 	b.mu.Lock()
 	mute, off := p.mute, p.state.WebDisabled
 	b.mu.Unlock()
 	if mute != nil {
+		*hushed = true
+		p.hushed.Add(1)
 		select {
 		case <-mute:
 		case <-ctx.Done():
