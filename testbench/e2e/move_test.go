@@ -17,6 +17,8 @@ func TestAPhoneThatMovesIsFollowedToItsNewPort(t *testing.T) {
 		{"idle", `
 			told david idle Gi1/0/4
 			move david Gi1/0/30
+			wait 4s                        # it boots
+			expect david idle
 			told david idle Gi1/0/30 fine
 			told emma idle Gi1/0/5
 		`},
@@ -25,7 +27,7 @@ func TestAPhoneThatMovesIsFollowedToItsNewPort(t *testing.T) {
 			answer david
 			told david in-use Gi1/0/4
 			move david Gi1/0/30
-			wait 2s
+			wait 4s                        # it boots
 			expect david idle
 			told david idle Gi1/0/30 fine
 			told alice idle
@@ -33,21 +35,27 @@ func TestAPhoneThatMovesIsFollowedToItsNewPort(t *testing.T) {
 		{"with its web access off", `
 			web-off david
 			move david Gi1/0/30
-			told david Gi1/0/30
+			wait 4s
 			expect david idle
 			told david idle Gi1/0/30 live
 		`},
 		{"back to where it was", `
 			move david Gi1/0/30
+			wait 4s
+			expect david idle
 			told david idle Gi1/0/30
 			move david Gi1/0/4
+			wait 4s
+			expect david idle
 			told david idle Gi1/0/4 fine
 		`},
 		{"and another takes its place", `
 			move david Gi1/0/30
-			wait 2s
+			wait 4s                        # it boots
 			expect david idle
 			move emma Gi1/0/4
+			wait 4s
+			expect emma idle
 			told david idle Gi1/0/30 fine
 			told emma idle Gi1/0/4 fine
 		`},
@@ -56,7 +64,7 @@ func TestAPhoneThatMovesIsFollowedToItsNewPort(t *testing.T) {
 			s := tell(t, branch.Options{Phones: 12}, nil)
 			before := s.a.Phones()[s.names["david"]]
 			s.play(tc.story)
-			s.steady(4 * time.Second)
+			s.steady()
 			after := s.a.Phones()[s.names["david"]]
 			if after.MAC != before.MAC || after.Owner != before.Owner || after.Address != before.Address {
 				t.Errorf("before %+v\nafter %+v", before, after)
@@ -75,11 +83,13 @@ func TestAPhoneThatMovesIsFollowedToItsNewPort(t *testing.T) {
 	}
 }
 
-// steady: while nothing happens for some time, no phone's state is told anew.
-func (s *tale) steady(d time.Duration) {
+// steady: while nothing happens, no phone's state is told anew. What was asked
+// before, and is not answered yet, has its time first.
+func (s *tale) steady() {
 	s.t.Helper()
+	time.Sleep(2 * pollInterval)
 	s.mark()
-	time.Sleep(d)
+	time.Sleep(2 * pollInterval)
 	for who := range s.names {
 		if events := s.history(who); len(events) > s.began[who] {
 			s.t.Errorf("%s: %v, and nothing happened", who, events[s.began[who]:])
@@ -101,9 +111,11 @@ func TestAFoundPhoneThatMovesIsStillOne(t *testing.T) {
 	s.play(`
 		told david idle Gi1/0/4
 		move david Gi1/0/30
+		wait 4s
+		expect david idle
 		told david idle Gi1/0/30 fine
 	`)
-	s.steady(4 * time.Second)
+	s.steady()
 	if n := strings.Count(s.a.Log(), `"phone found, and asked"`); n != 12 {
 		t.Errorf("found %d times", n)
 	}
