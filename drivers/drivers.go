@@ -31,7 +31,7 @@ import (
 type Heart struct {
 	Ledger  *ledger.Ledger
 	Domain  string
-	Rules   access.Rules // who may watch whom
+	Access  *access.Watchers // who may watch whom
 	Uplinks *relay.Uplinks
 	Version string
 	Log     *slog.Logger
@@ -43,7 +43,7 @@ type Built struct {
 	Tasks  []supervise.Task
 	Queues []*schedule.Queue
 	Ready  func(context.Context) error // the sockets are open
-	Notify func() simple.Stats         // what the presence server did
+	Simple *simple.Driver              // the presence server
 }
 
 // Build makes every driver that c asks for. Nothing is opened until Run.
@@ -262,7 +262,7 @@ func (b *builder) simple() error {
 	for _, p := range b.c.SIP.Peers {
 		cfg.Peers = append(cfg.Peers, simple.Peer{Name: p.Name, From: p.Address, Domains: p.Domains, May: p.May})
 	}
-	needs := simple.Needs{Heart: b.h.Ledger, Endpoint: b.endpoint, Drawer: b.h.Ledger.Drawer("dialogs"), Access: b.h.Rules}
+	needs := simple.Needs{Heart: b.h.Ledger, Endpoint: b.endpoint, Drawer: b.h.Ledger.Drawer("dialogs"), Access: b.h.Access}
 	var err error
 	if needs.Guard, err = b.guard(); err != nil {
 		return err
@@ -271,7 +271,7 @@ func (b *builder) simple() error {
 	if err != nil {
 		return err
 	}
-	b.built.Notify = d.Stats
+	b.built.Simple = d
 	b.task("simple", d)
 	return nil
 }

@@ -40,6 +40,9 @@ func (p *Panel) addAPI(mux *http.ServeMux, d *door) {
 	api.UseMiddleware(p.permitted)
 	p.addPhones(api)
 	p.addPresence(api)
+	if p.deps.Watchers != nil {
+		p.addWatchers(api)
+	}
 	p.addStatus(api)
 	p.addSessions(api, d)
 	p.addAdmin(api)

@@ -99,10 +99,21 @@ type Deps struct {
 	Pollers []Poller
 	Drivers Drivers
 	Notify  func() NotifyStats
-	Healthy func(context.Context) error // more that /readyz must wait for
-	Build   Build
-	Branch  Branch
-	DataDir string // holds admin.sock and the certificate made here
+	// Who may watch whom, and who does now; both may be nil.
+	Watchers *access.Watchers
+	Watching func(context.Context, presence.Presentity) ([]Watching, error)
+	Healthy  func(context.Context) error // more that /readyz must wait for
+	Build    Build
+	Branch   Branch
+	DataDir  string // holds admin.sock and the certificate made here
+}
+
+// Watching is one watcher of a presentity, over all its subscriptions.
+type Watching struct {
+	Watcher  presence.Presentity
+	Pending  bool // nobody has decided yet
+	Since    time.Time
+	Packages []string
 }
 
 // Build says what runs.

@@ -13,11 +13,13 @@ import (
 	"pilotlight/agent/clock"
 	"pilotlight/agent/errand"
 	"pilotlight/agent/ledger"
+	"pilotlight/agent/presence"
 	"pilotlight/agent/relay"
 	"pilotlight/agent/schedule"
 	"pilotlight/agent/supervise"
 	"pilotlight/board/panel"
 	"pilotlight/drivers"
+	"pilotlight/drivers/simple"
 )
 
 type runCmd struct{ configFlag }
@@ -66,9 +68,13 @@ func newAgent(cfg fileConfig, log *slog.Logger) (_ *agentProcess, err error) {
 	if a.book, err = openBook(l); err != nil {
 		return nil, err
 	}
+	watchers, err := access.NewWatchers(cfg.Access.rules(func(string, string, ...any) {}), l.Drawer("watchers"))
+	if err != nil {
+		return nil, err
+	}
 	desk, uplinks := errand.New(), relay.NewUplinks()
 	built, err := drivers.Build(cfg.Config, drivers.Heart{
-		Ledger: l, Domain: cfg.Branch.Domain, Rules: cfg.Access.rules(func(string, string, ...any) {}), Uplinks: uplinks, Version: version, Log: log,
+		Ledger: l, Domain: cfg.Branch.Domain, Access: watchers, Uplinks: uplinks, Version: version, Log: log,
 	})
 	if err != nil {
 		return nil, usageError{err}
@@ -79,7 +85,7 @@ func newAgent(cfg fileConfig, log *slog.Logger) (_ *agentProcess, err error) {
 		Build:   panel.Build{Version: version, Commit: commit, Go: runtime.Version()},
 		Branch:  panel.Branch{ID: cfg.Branch.ID, Name: cfg.Branch.Name, Domain: cfg.Branch.Domain},
 		DataDir: cfg.DataDir,
-		Notify:  notifyStats(built),
+		Notify:  notifyStats(built.Simple), Watchers: watchers, Watching: watching(built.Simple),
 	}
 	for _, q := range built.Queues {
 		deps.Pollers = append(deps.Pollers, q)
@@ -180,9 +186,21 @@ func (a *agentProcess) started(ctx context.Context) error {
 }
 
 // notifyStats tells the panel what the presence server did.
-func notifyStats(built *drivers.Built) func() panel.NotifyStats {
+func notifyStats(d *simple.Driver) func() panel.NotifyStats {
 	return func() panel.NotifyStats {
-		st := built.Notify()
+		st := d.Stats()
 		return panel.NotifyStats{Subscriptions: st.Subscriptions, Count: st.Lag.Count, Sum: st.Lag.Sum, Bounds: schedule.Buckets, Counts: st.Lag.Counts}
+	}
+}
+
+// watching tells the panel who watches somebody.
+func watching(d *simple.Driver) func(context.Context, presence.Presentity) ([]panel.Watching, error) {
+	return func(ctx context.Context, of presence.Presentity) ([]panel.Watching, error) {
+		now, err := d.Watching(ctx, of)
+		all := make([]panel.Watching, len(now))
+		for i, w := range now {
+			all[i] = panel.Watching(w)
+		}
+		return all, err
 	}
 }

@@ -41,6 +41,7 @@ type server struct {
 	static []presence.Observation
 
 	ledger *ledger.Ledger
+	access *access.Watchers
 	driver *Driver
 	addr   netip.AddrPort
 	stop   func()
@@ -84,7 +85,9 @@ func (s *server) start() {
 	check(err)
 	e, err := sip.New(sip.Config{Listen: s.listen}, log)
 	check(err)
-	d, err := New(s.c, Needs{Heart: l, Endpoint: e, Drawer: l.Drawer("simple"), Access: s.rules}, log)
+	w, err := access.NewWatchers(s.rules, l.Drawer("watchers"))
+	check(err)
+	d, err := New(s.c, Needs{Heart: l, Endpoint: e, Drawer: l.Drawer("simple"), Access: w}, log)
 	check(err)
 	var stops []func()
 	for _, run := range []func(context.Context) error{l.Run, e.Run, d.Run} {
@@ -107,7 +110,7 @@ func (s *server) start() {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	check(e.Ready(ctx))
-	s.ledger, s.driver, s.addr = l, d, e.Addr("udp")
+	s.ledger, s.access, s.driver, s.addr = l, w, d, e.Addr("udp")
 	s.listen = []string{"udp:" + e.Addr("udp").String(), "tcp:" + e.Addr("tcp").String()}
 	s.until("it serves alice", func() bool {
 		r := d.now.get()

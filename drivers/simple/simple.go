@@ -64,6 +64,7 @@ type Endpoint interface {
 // Access says who may watch whom, and who somebody is.
 type Access interface {
 	Watch(watcher, of presence.Presentity) access.Handling
+	Changed(ctx context.Context, since uint64) (uint64, error)
 }
 
 // Needs is what the driver is handed.
@@ -150,6 +151,7 @@ func (d *Driver) Run(ctx context.Context) error {
 	spawn(func() error { return r.follow(inner, feed) })
 	spawn(func() error { return r.loop(inner) })
 	spawn(func() error { return r.keep.run(inner) })
+	spawn(func() error { return r.obey(inner) })
 	d.now.set(r)
 	err = tasks.Wait()
 	d.now.set(nil)
