@@ -4,7 +4,7 @@
 set -euo pipefail
 
 packages=(
-  kamailio kamailio-presence-modules kamailio-xml-modules kamailio-sqlite-modules sqlite3
+  kamailio kamailio-presence-modules kamailio-xml-modules kamailio-sqlite-modules sqlite3 sip-tester
   baresip-core snmpd snmp snmpsim chromium libxml2-utils fuse3 procps iproute2
 )
 

@@ -3,8 +3,8 @@
 //
 // It runs scenarios one after the other: a branch at its usual polls and calls
 // with fifty viewers (memory, CPU, how soon a change is on the panel), several
-// branches at a time on compressed time (bytes that reach the disk), and the
-// demo. Each gives figures; a figure carries the aim that the project set for
+// branches at a time on compressed time (bytes that reach the disk), the demo,
+// and the agent as a presence server beside Kamailio. Each gives figures; a figure carries the aim that the project set for
 // it, or none. The table goes to standard output, the same as JSON lines to a
 // file, and what happens meanwhile to standard error.
 //
@@ -42,6 +42,8 @@ func run(ctx context.Context, args []string) error {
 	full := flags.Bool("full", false, "the whole eight hours, and longer windows")
 	fast := flags.Bool("fast", false, "poll every 5 s in place of the defaults")
 	board := flags.Bool("board", false, "only the browser and the fast sweeps")
+	simple := flags.Bool("simple", false, "only the presence server beside Kamailio")
+	shared := flags.String("shared", "../shared", "the `folder` with the load generator and Kamailio's scripts")
 	lines := flags.String("json", "", "write the figures as JSON lines to this `file`")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -56,7 +58,8 @@ func run(ctx context.Context, args []string) error {
 	if *fast {
 		plan.Polls = polls{"5s", "5s", "5s"}
 	}
-	plan.Agent, plan.Branch, plan.Board = *agent, *branch, *board
+	plan.Agent, plan.Branch, plan.Shared = *agent, *branch, *shared
+	plan.Board, plan.Simple = *board, *simple
 
 	report, err := plan.run(ctx)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 // plan is what is measured, and for how long.
 type plan struct {
 	Agent, Branch string // binaries
+	Shared        string // the folder of load generator and scripts
 	Polls         polls
 
 	Sizes   []int // phones of the branches under the usual load
@@ -26,6 +27,9 @@ type plan struct {
 
 	Wear wear
 	Demo int // phones
+
+	Simple   bool // measure what follows, and nothing else
+	Presence presenceLoad
 }
 
 // polls are an agent's intervals.
@@ -42,11 +46,16 @@ var usual = plan{
 	Painted: 200, Swept: 100,
 	Wear: wear{Phones: 500, Speed: 60, Length: 100 * time.Second, Learn: 5 * time.Minute, Dials: []time.Duration{time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second}},
 	Demo: 24,
+	Presence: presenceLoad{
+		Rounds: 3, Window: 2 * time.Second, Fanouts: 50, Many: 2000, Watched: 200, Crowd: 200,
+		Resident: []int{1000, 5000, 11_000}, PerSecond: []int{500, 1000},
+	},
 }
 
 var whole = func() plan {
 	p := usual
 	p.Settle, p.Window, p.Latency = time.Minute, 2*time.Minute, 2*time.Minute
+	p.Presence.Rounds, p.Presence.Window = 5, 3*time.Second
 	p.Wear.Length = workingDay / time.Duration(p.Wear.Speed)
 	return p
 }()
@@ -57,6 +66,10 @@ var shortest = plan{
 	Painted: 40, Swept: 40,
 	Wear: wear{Phones: 120, Speed: 60, Length: 5 * time.Second, Learn: time.Second, Dials: []time.Duration{10 * time.Second}},
 	Demo: 6,
+	Presence: presenceLoad{
+		Rounds: 1, Window: 300 * time.Millisecond, Fanouts: 3, Many: 100, Watched: 20, Crowd: 20,
+		Resident: []int{100}, PerSecond: []int{100},
+	},
 }
 
 func (p plan) run(ctx context.Context) (*report, error) {
@@ -69,8 +82,12 @@ func (p plan) run(ctx context.Context) (*report, error) {
 		return nil, err
 	}
 	r.add("build", "size of the binary", float64(size.Size())/1e6, "MB", 28)
+	defer r.finish()
 	if p.Board {
 		return r, p.board(ctx, r)
+	}
+	if p.Simple {
+		return r, p.simple(ctx, r)
 	}
 	quiet, err := p.quietDay(ctx)
 	if err != nil {
@@ -94,7 +111,10 @@ func (p plan) run(ctx context.Context) (*report, error) {
 	if err := p.demo(ctx, r); err != nil {
 		return nil, fmt.Errorf("demo: %w", err)
 	}
-	r.finish()
+	log.Printf("presence, beside Kamailio")
+	if err := p.simple(ctx, r); err != nil {
+		return nil, fmt.Errorf("presence: %w", err)
+	}
 	return r, nil
 }
 

@@ -19,6 +19,19 @@ type figure struct {
 	Value    float64  `json:"value"`
 	Unit     string   `json:"unit,omitempty"`
 	Aim      *float64 `json:"at_most,omitempty"`
+	Beside   *beside  `json:"beside,omitempty"`
+}
+
+// verdict is the aim, and whether it is met.
+func (f figure) verdict() (aim, verdict string) {
+	if f.Aim == nil {
+		return "", ""
+	}
+	verdict = "met"
+	if f.Value > *f.Aim {
+		verdict = "**missed**"
+	}
+	return "≤ " + number(*f.Aim, f.Unit), verdict
 }
 
 // report is all figures, and where and when they were measured.
@@ -66,19 +79,18 @@ func (r *report) markdown() string {
 	b.WriteString("| scenario | figure | measured | aim | |\n|---|---|---:|---:|---|\n")
 	last := ""
 	for _, f := range r.figures {
-		scenario, aim, verdict := f.Scenario, "", ""
+		if f.Beside != nil {
+			continue // below
+		}
+		scenario := f.Scenario
 		if scenario == last {
 			scenario = ""
 		}
 		last = f.Scenario
-		if f.Aim != nil {
-			aim, verdict = "≤ "+number(*f.Aim, f.Unit), "met"
-			if f.Value > *f.Aim {
-				verdict = "**missed**"
-			}
-		}
+		aim, verdict := f.verdict()
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", scenario, f.Name, number(f.Value, f.Unit), aim, verdict)
 	}
+	b.WriteString(r.besideTable())
 	return b.String()
 }
 
