@@ -48,6 +48,16 @@ func (f *Fault) own() bool {
 	return f.Reach != "" && f.Reach != presence.Silent && !f.Dial && !f.another()
 }
 
+// hung reports a page that was asked for, and no answer: the page's own fault while
+// the phone answers on others, and else its silence.
+func (f *Fault) hung() bool { return f.Reach == presence.Silent && !f.Dial }
+
+// faultIn is the fault that an error is, or nil.
+func faultIn(err error) *Fault {
+	f, _ := errors.AsType[*Fault](err)
+	return f
+}
+
 // Error is one line for a log.
 func (f *Fault) Error() string {
 	s := f.Detail

@@ -27,8 +27,13 @@ func (w *sweep) otherwise(ctx context.Context, why *Fault) (Page, error) {
 			delete(w.a.troubles, path)
 			return Page{}, w.takeStatus(at, s)
 		}
-		switch f, ok := errors.AsType[*Fault](err); {
-		case !ok || !f.own():
+		switch f := faultIn(err); {
+		case f != nil && f.hung(): // which is not silence: it has answered that it has no X pages
+			w.failed(path, f)
+			if err := w.hesitate(ctx); err != nil {
+				return Page{}, err
+			}
+		case f == nil || !f.own():
 			return Page{}, err
 		case f.denied(), f.busy(): // it is there
 			return Page{}, err
@@ -47,8 +52,8 @@ func (w *sweep) otherwise(ctx context.Context, why *Fault) (Page, error) {
 		}
 		err = sends(pathAdapter, err)
 	}
-	f, ok := errors.AsType[*Fault](err)
-	if !ok || !f.own() {
+	f := faultIn(err)
+	if f == nil || !f.own() && !f.hung() {
 		return Page{}, err
 	}
 	w.failed(pathAdapter, f)

@@ -76,6 +76,9 @@ type sweep struct {
 	pace  Pace
 	every time.Duration // until the next visit
 	told  []told
+
+	identified bool // the page that the phone is known by was asked for
+	hurried    bool // its patience is halved
 }
 
 // run reads what is due. An error is the phone's, and spoils the visit: a page
@@ -93,8 +96,8 @@ func (w *sweep) read(ctx context.Context, now time.Time) error {
 	if w.a.dialect == flatDialect {
 		return w.flat(ctx)
 	}
-	if due(w.a.deviceAt, w.pace.Device, now) {
-		if err := w.who(ctx); err != nil || w.a.dialect == flatDialect {
+	if due(w.a.deviceAt, w.pace.Device, now) && w.has(pathDevice) {
+		if err := w.identity(ctx); err != nil || w.a.dialect == flatDialect {
 			return err
 		}
 	}
@@ -103,15 +106,47 @@ func (w *sweep) read(ctx context.Context, now time.Time) error {
 			return err
 		}
 	}
-	if err := w.calls(ctx); err != nil {
+	at := time.Now()
+	f, known, err := w.calls(ctx)
+	if err != nil {
 		return err
 	}
 	if !w.heard { // no page was to be asked for: that it answers has still to be seen
-		if err := w.who(ctx); err != nil {
+		if err := w.identity(ctx); err != nil {
 			return err
 		}
 	}
+	if known {
+		w.tell(sourceWeb, at, 0, f)
+	}
 	return w.seldom(ctx, now)
+}
+
+// identity reads the page that the phone is known by. A phone that hangs on it and
+// has answered nothing yet is asked for another before that is its silence: one that
+// is known is then read by its other pages.
+func (w *sweep) identity(ctx context.Context) error {
+	err := w.who(ctx)
+	f := faultIn(err)
+	if f == nil || !f.hung() {
+		return err
+	}
+	if err := w.hesitate(ctx); err != nil {
+		return err
+	}
+	if !w.heard {
+		if err := w.where(ctx); err != nil {
+			return err
+		}
+	}
+	switch {
+	case !w.heard:
+		return f
+	case w.a.dialect == anyDialect:
+		return garbled(f.Page, "%s", f.Detail)
+	}
+	w.failed(pathDevice, f)
+	return nil
 }
 
 // due reports whether a page is to be read again.
@@ -149,6 +184,7 @@ func (w *sweep) byAdapter(ctx context.Context, adapter string) (Page, error) {
 // asking: the X page, the multiplatform page, the adapter of old 7900 loads.
 func (w *sweep) who(ctx context.Context) error {
 	at := time.Now()
+	w.identified = true
 	page, err := w.page(ctx, pathDevice)
 	if f, ok := errors.AsType[*Fault](err); ok && f.gone() && w.a.dialect == anyDialect {
 		if page, err = w.otherwise(ctx, f); w.a.dialect == flatDialect {
@@ -168,6 +204,7 @@ func (w *sweep) who(ctx context.Context) error {
 	if d.Firmware != w.a.device.Firmware {
 		clear(w.a.troubles)
 	}
+	delete(w.a.troubles, pathDevice)
 	w.a.device, w.a.deviceAt, w.a.family, w.a.dialect = d, at, FamilyOf(d.Model).tried(), pageDialect
 	f := presence.Facts{
 		Identity:  &presence.Identity{Model: d.Model, Serial: d.Serial, Firmware: d.Firmware, MAC: d.MAC, Address: w.remote},
@@ -256,19 +293,28 @@ func (w *sweep) personal(ctx context.Context, path string, read func(body []byte
 	case errors.As(err, &refusal), f != nil && f.denied():
 		w.a.users.refused(now)
 		return false, nil
-	case f != nil && f.Reach == presence.Silent && !f.Dial:
+	case f != nil && f.hung():
 		// The phone asks its Authentication URL, which a cut WAN leaves unanswered:
 		// whether it is there itself, its open pages tell.
 		w.failed(path, f)
-		w.timeout /= 2
-		return false, pause(ctx, breath)
+		return false, w.hesitate(ctx)
 	case err == nil:
 		w.a.users = refusals{}
 	}
 	if ctx.Err() != nil {
 		return false, ctx.Err()
 	}
-	return w.settle(path, sends(path, err))
+	return w.settle(ctx, path, sends(path, err))
+}
+
+// hesitate is what follows a request that was broken off: a breath for the phone,
+// and half the patience for the rest of the visit.
+func (w *sweep) hesitate(ctx context.Context) error {
+	if !w.hurried {
+		w.hurried = true
+		w.timeout /= 2
+	}
+	return pause(ctx, breath)
 }
 
 // breath is what a phone is given after a request that was broken off, before the

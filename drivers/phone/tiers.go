@@ -10,13 +10,13 @@ import (
 )
 
 // calls reads what goes on: the keys where the phone shows them to us, which
-// tell ringing, hold and each line; else the streams, which tell audio.
-func (w *sweep) calls(ctx context.Context) error {
-	at := time.Now()
-	f := presence.Facts{Reach: &presence.Reach{Outcome: presence.Answered, Via: "web"}}
+// tell ringing, hold and each line; else the streams, which tell audio. known is
+// false where neither tells: what was told last then grows old in peace.
+func (w *sweep) calls(ctx context.Context) (f presence.Facts, known bool, _ error) {
+	f.Reach = &presence.Reach{Outcome: presence.Answered, Via: "web"}
 	keys, err := w.keys(ctx)
 	if err != nil {
-		return err
+		return f, false, err
 	}
 	if keys != nil {
 		f.Calls, f.Messages = keys.Calls(), keys.Messages()
@@ -29,10 +29,10 @@ func (w *sweep) calls(ctx context.Context) error {
 	if f.Calls == nil || busy(f.Calls) {
 		streams, whole, err := w.streams(ctx, was)
 		if err != nil {
-			return err
+			return f, false, err
 		}
-		if f.Calls == nil && !whole { // what was told last grows old in peace
-			return nil
+		if f.Calls == nil && !whole {
+			return f, false, nil
 		}
 		var heard *presence.Calls
 		f.Streams, heard = audio(streams, w.a.device.Number)
@@ -45,8 +45,7 @@ func (w *sweep) calls(ctx context.Context) error {
 	if f.Calls != nil && busy(f.Calls) {
 		w.a.streams = max(w.a.streams, 1)
 	}
-	w.tell(sourceWeb, at, 0, f)
-	return nil
+	return f, true, nil
 }
 
 // busy reports whether anything goes on here.
@@ -242,7 +241,7 @@ func (w *sweep) log(ctx context.Context, at time.Time) error {
 	if err == nil {
 		log, err = ParseDeviceLog(a.Body, a.ContentType)
 	}
-	if ok, err := w.settle(path, sends(path, err)); !ok || len(log.Lines) == 0 {
+	if ok, err := w.settle(ctx, path, sends(path, err)); !ok || len(log.Lines) == 0 {
 		return err
 	}
 	w.tell(sourceLog, at, w.pace.Place, presence.Facts{Log: &log})

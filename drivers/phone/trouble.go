@@ -84,17 +84,41 @@ func (w *sweep) failed(path string, f *Fault) {
 
 // settle is the end of each reading of a page that the phone can be read without.
 // An error is the phone's, and not the page's.
-func (w *sweep) settle(path string, err error) (ok bool, _ error) {
+func (w *sweep) settle(ctx context.Context, path string, err error) (ok bool, _ error) {
 	if err == nil {
 		delete(w.a.troubles, path)
 		return true, nil
 	}
-	f, isFault := errors.AsType[*Fault](err)
-	if !isFault || !f.own() {
+	switch f := faultIn(err); {
+	case f == nil:
+		return false, err
+	case f.hung():
+		if err := w.lives(ctx, f); err != nil {
+			return false, err
+		}
+		w.failed(path, f)
+	case f.own():
+		w.failed(path, f)
+	default:
 		return false, err
 	}
-	w.failed(path, f)
 	return false, nil
+}
+
+// lives is nil where a phone that hung on a page answers on others: on one that was
+// read in this visit, or else on the one that it is known by.
+func (w *sweep) lives(ctx context.Context, hung *Fault) error {
+	if err := w.hesitate(ctx); err != nil || w.heard {
+		return err
+	}
+	if w.identified {
+		return hung
+	}
+	err := w.identity(ctx)
+	if f := faultIn(err); f != nil && f.Reach == presence.Silent {
+		return hung
+	}
+	return err
 }
 
 // try reads a page that the phone can be read without, if it is to be had now.
@@ -106,7 +130,7 @@ func (w *sweep) try(ctx context.Context, path string, read func(Page) error) (ok
 	if err == nil {
 		err = sends(path, read(page))
 	}
-	return w.settle(path, err)
+	return w.settle(ctx, path, err)
 }
 
 // sends words what is wrong with a body as the page's fault.
@@ -117,13 +141,13 @@ func sends(path string, err error) error {
 	return garbled(path, "sends %s", err)
 }
 
-// trouble is the fault of a page that calls or registration are read from, where
+// trouble is the fault of a page that identity, calls or registration are read from, where
 // there is one: what an administrator is to be told though the phone was read. That
 // a phone has no such page is none.
 func (w *sweep) trouble() *Fault {
 	for _, path := range slices.Sorted(maps.Keys(w.a.troubles)) {
 		f := w.a.troubles[path].fault
-		told := path == pathNetwork || strings.HasPrefix(path, pathStream) || strings.HasPrefix(path, pathCalls) || slices.Contains(javaLines, path)
+		told := path == pathDevice || path == pathNetwork || strings.HasPrefix(path, pathStream) || strings.HasPrefix(path, pathCalls) || slices.Contains(javaLines, path)
 		if !told || f.gone() {
 			continue
 		}

@@ -74,9 +74,7 @@ func TestAPhoneThatIsSilentIsSoWithAUserToo(t *testing.T) {
 	v := visiting(t, "8845", "SEP0C1167AA0002", ours)
 	v.visit()
 	v.timeout = 200 * time.Millisecond
-	for _, path := range []string{pathLines, "/CGI/LineInfo", streamPath(1)} {
-		v.f.odd.Store(path, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
-	}
+	v.f.hangs(pathLines, "/CGI/LineInfo", streamPath(1), pathDevice, pathNetwork)
 	_, _, err := v.try()
 	if f, ok := errors.AsType[*Fault](err); !ok || f.Reach != presence.Silent {
 		t.Errorf("%v", err)

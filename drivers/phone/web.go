@@ -3,7 +3,6 @@ package phone
 import (
 	"cmp"
 	"context"
-	"errors"
 	"log/slog"
 	"slices"
 	"sync/atomic"
@@ -108,7 +107,7 @@ func (w *webPoller) visit(ctx context.Context, v schedule.Visit) (err error) {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case failed != nil:
-		return w.missed(ctx, s.phone, st, failed)
+		return w.missed(ctx, s.phone, st, sweep, failed)
 	}
 	return w.answered(ctx, p, st, sweep)
 }
@@ -135,17 +134,7 @@ func (w *webPoller) answered(ctx context.Context, p Phone, st *webState, sweep *
 		every = w.config.inCall()
 	}
 	w.pace(p.Name, st, every)
-	var obs []presence.Observation
-	for _, t := range sweep.told {
-		o := presence.Observation{Source: t.source, Device: p.Name, Seen: t.at, TTL: w.ttl(max(every, t.lasts)), Facts: t.facts}
-		if t.source == sourceWeb { // told at nearly every visit, and first: what is refused of a phone is logged under one name
-			o.TTL = w.ttl(every)
-			obs = slices.Insert(obs, 0, o)
-		} else {
-			obs = append(obs, o)
-		}
-		w.learn(t.facts)
-	}
+	obs := w.facts(p, sweep, every)
 	switch f, was := sweep.trouble(), st.reach; {
 	case f != nil:
 		w.note(ctx, p, st, f)
@@ -162,6 +151,21 @@ func (w *webPoller) answered(ctx context.Context, p Phone, st *webState, sweep *
 		w.log.Log(ctx, level, "phone answers", "device", p.Name, "model", st.account.device.Model, "number", st.account.device.Number)
 	}
 	return w.heart.Observe(ctx, slog.String("device", p.Name), obs...)
+}
+
+// facts are what was read in a visit.
+func (w *webPoller) facts(p Phone, sweep *sweep, every time.Duration) (obs []presence.Observation) {
+	for _, t := range sweep.told {
+		o := presence.Observation{Source: t.source, Device: p.Name, Seen: t.at, TTL: w.ttl(max(every, t.lasts)), Facts: t.facts}
+		if t.source == sourceWeb { // told at nearly every visit, and first: what is refused of a phone is logged under one name
+			o.TTL = w.ttl(every)
+			obs = slices.Insert(obs, 0, o)
+		} else {
+			obs = append(obs, o)
+		}
+		w.learn(t.facts)
+	}
+	return obs
 }
 
 // reach is what is told of how a phone answers, beside its facts.
@@ -192,16 +196,22 @@ func (w *webPoller) ttl(every time.Duration) time.Duration {
 	return every*5/2 + w.config.Timeout
 }
 
-// missed tells what a failed poll proves, which is nothing about calls.
-func (w *webPoller) missed(ctx context.Context, p Phone, st *webState, err error) error {
-	f, ok := errors.AsType[*Fault](err)
-	if !ok {
+// missed tells what a failed poll proves, and what was read before it failed.
+func (w *webPoller) missed(ctx context.Context, p Phone, st *webState, sweep *sweep, err error) error {
+	f := faultIn(err)
+	switch {
+	case f == nil:
 		f = &Fault{Detail: "could not be asked", Err: err}
+	case f.another():
+		sweep.told = nil
+	case f.Dial && f.Reach == presence.Refused && sweep.heard:
+		f = &Fault{Reach: presence.Garbled, Page: f.Page, Detail: "refuses a connection after it answered", Err: f.Err}
 	}
 	w.note(ctx, p, st, f)
+	obs := w.facts(p, sweep, cmp.Or(st.every, w.config.Web))
 	switch f.Reach {
 	case "":
-		return nil
+		return w.heart.Observe(ctx, slog.String("device", p.Name), obs...)
 	case presence.Silent:
 		st.misses++
 		w.doubt(p.Name, st.misses)
@@ -214,7 +224,7 @@ func (w *webPoller) missed(ctx context.Context, p Phone, st *webState, err error
 	if f.Wait > 0 {
 		w.pace(p.Name, st, max(w.config.Web, f.Wait))
 	}
-	return w.heart.Observe(ctx, slog.String("device", p.Name), w.reach(p, st, f))
+	return w.heart.Observe(ctx, slog.String("device", p.Name), append(obs, w.reach(p, st, f))...)
 }
 
 // doubt asks for confirmation from every side, until the verdict is reached.
