@@ -9,9 +9,18 @@ import (
 	"time"
 
 	"pilotlight/agent/presence"
+	"pilotlight/drivers/internal/xmlscan"
 )
 
-// Parsed is what a document says, as far as we understand it.
+// The bounds of what is read. A document of the largest rated branch is far below.
+const (
+	MaxBytes    = 256 << 10
+	MaxDepth    = 32
+	maxElements = 4096
+)
+
+// Parsed is what a document says, as far as we understand it. Its strings, but
+// for Note, share one copy of the document.
 type Parsed struct {
 	Entity       string   // as written; empty where the sender left it out
 	Name         string   // what the person is called (RFC 4482 §3.2)
@@ -47,28 +56,28 @@ var ErrNotPIDF = errors.New("not a presence document")
 // Parse reads a document: PIDF, or the full state of partial presence (RFC 5262
 // §3), which has the same content under another root.
 func Parse(body []byte) (Parsed, error) {
-	root, err := readTree(body)
+	root, err := xmlscan.Read(body, xmlscan.Limits{Bytes: MaxBytes, Depth: MaxDepth, Elements: maxElements})
 	if err != nil {
 		return Parsed{}, fmt.Errorf("pidf: %w", err)
 	}
-	whole := root.local == "presence" && isPIDF(root.space) || root.local == "pidf-full" && root.space == nsDiff
+	whole := root.Local == "presence" && isPIDF(root.Space) || root.Local == "pidf-full" && root.Space == nsDiff
 	if !whole {
-		return Parsed{}, fmt.Errorf("pidf: %w: <%s> in %q", ErrNotPIDF, root.local, root.space)
+		return Parsed{}, fmt.Errorf("pidf: %w: <%s> in %q", ErrNotPIDF, root.Local, root.Space)
 	}
-	p := Parsed{Entity: root.attr("entity")}
+	p := Parsed{Entity: root.Attr("entity")}
 	var personNote, rootNote string
 	var words []string
-	for _, n := range root.children {
+	for n := root.First; n != nil; n = n.Next {
 		switch {
-		case isPIDF(n.space) && n.local == "tuple":
+		case isPIDF(n.Space) && n.Local == "tuple":
 			p.Tuples = append(p.Tuples, p.tuple(n))
-		case isPIDF(n.space) && n.local == "note":
-			first(&rootNote, n.text())
-		case n.local == "person" && (n.space == nsModel || n.space == nsCisco) && n.understood():
+		case isPIDF(n.Space) && n.Local == "note":
+			first(&rootNote, n.Text)
+		case n.Local == "person" && (n.Space == nsModel || n.Space == nsCisco) && understood(n):
 			words = append(words, p.person(n)...)
-			first(&personNote, n.child("note"))
-		case n.space == nsModel && n.local == "device" && n.understood():
-			p.Devices = append(p.Devices, Device{ID: n.attr("id"), DeviceID: n.child("deviceID"), Note: n.child("note")})
+			first(&personNote, n.Child("note"))
+		case n.Space == nsModel && n.Local == "device" && understood(n):
+			p.Devices = append(p.Devices, Device{ID: n.Attr("id"), DeviceID: n.Child("deviceID"), Note: n.Child("note")})
 		}
 	}
 	p.sum(words)
@@ -77,6 +86,7 @@ func Parse(body []byte) (Parsed, error) {
 	for _, t := range p.Tuples {
 		first(&p.Note, t.Note)
 	}
+	p.Note = strings.Clone(p.Note) // it is kept, and must not keep the document
 	return p, nil
 }
 
@@ -95,36 +105,39 @@ func (p *Parsed) sum(words []string) {
 	p.Activities = slices.Compact(words)
 }
 
-func (p *Parsed) tuple(n *node) Tuple {
-	t := Tuple{ID: n.attr("id"), Priority: -1}
-	parts := n.children
-	if s := n.find("status"); s != nil {
-		// Some put contact and note inside the status.
-		parts = append(slices.Clone(s.children), n.children...)
+func (p *Parsed) tuple(n *xmlscan.Node) Tuple {
+	t := Tuple{ID: n.Attr("id"), Priority: -1}
+	if s := n.Find("status"); s != nil {
+		p.service(&t, s) // some put contact and note inside the status
 	}
-	for _, c := range parts {
+	p.service(&t, n)
+	return t
+}
+
+// service takes what stands in a tuple, or in its status.
+func (p *Parsed) service(t *Tuple, n *xmlscan.Node) {
+	for c := n.First; c != nil; c = c.Next {
 		switch {
-		case isPIDF(c.space):
+		case isPIDF(c.Space):
 			t.element(c)
-		case c.local == "deviceID" && c.space == nsModel:
-			first(&t.DeviceID, c.text())
+		case c.Local == "deviceID" && c.Space == nsModel:
+			first(&t.DeviceID, c.Text)
 		case isActivities(c):
 			t.Activities = append(t.Activities, p.words(c)...)
-		case c.local == "display-name" && c.space == nsCIPID:
-			first(&p.Name, c.text())
-		case c.local == "servcaps" && (c.space == nsCaps || c.space == nsOldCaps) && c.understood():
+		case c.Local == "display-name" && c.Space == nsCIPID:
+			first(&p.Name, c.Text)
+		case c.Local == "servcaps" && (c.Space == nsCaps || c.Space == nsOldCaps) && understood(c):
 			a := abilities(c)
 			t.Abilities = &a
 		}
 	}
-	return t
 }
 
 // element takes one element of PIDF itself.
-func (t *Tuple) element(c *node) {
-	switch c.local {
+func (t *Tuple) element(c *xmlscan.Node) {
+	switch c.Local {
 	case "basic":
-		switch b := Basic(strings.ToLower(c.text())); b {
+		switch b := Basic(strings.ToLower(c.Text)); b {
 		case Open, Closed:
 			t.Basic = b
 		}
@@ -132,49 +145,49 @@ func (t *Tuple) element(c *node) {
 		if t.Contact != "" {
 			return
 		}
-		t.Contact = c.text()
+		t.Contact = c.Text
 		// RFC 3863 §4.1.5: from 0 to 1; out of range counts as not given.
-		if q, err := strconv.ParseFloat(c.attr("priority"), 64); err == nil && q >= 0 && q <= 1 {
+		if q, err := strconv.ParseFloat(c.Attr("priority"), 64); err == nil && q >= 0 && q <= 1 {
 			t.Priority = q
 		}
 	case "note":
-		first(&t.Note, c.text())
+		first(&t.Note, c.Text)
 	case "timestamp":
-		if ts, err := time.Parse(time.RFC3339Nano, strings.ToUpper(c.text())); err == nil {
+		if ts, err := time.Parse(time.RFC3339Nano, strings.ToUpper(c.Text)); err == nil {
 			t.Timestamp = ts.UTC()
 		}
 	}
 }
 
 // person takes what is said of a person, and returns her activities.
-func (p *Parsed) person(n *node) (words []string) {
-	for _, c := range n.children {
+func (p *Parsed) person(n *xmlscan.Node) (words []string) {
+	for c := n.First; c != nil; c = c.Next {
 		switch {
 		case isActivities(c):
 			words = append(words, p.words(c)...)
-		case c.local == "display-name" && c.space == nsCIPID:
-			first(&p.Name, c.text())
+		case c.Local == "display-name" && c.Space == nsCIPID:
+			first(&p.Name, c.Text)
 		}
 	}
 	return words
 }
 
 // isActivities: Unified Presence has them in Cisco's own name space, too.
-func isActivities(n *node) bool {
-	return n.local == "activities" && (isRPID(n.space) || n.space == nsCisco) && n.understood()
+func isActivities(n *xmlscan.Node) bool {
+	return n.Local == "activities" && (isRPID(n.Space) || n.Space == nsCisco) && understood(n)
 }
 
 // words are the activities in one <activities>: the names of RFC 4480 §3.2, also
 // in Cisco's name space, and Cisco's alerting, available and dnd. The names of
 // others mean nothing to us.
-func (p *Parsed) words(n *node) (words []string) {
-	for _, c := range n.children {
+func (p *Parsed) words(n *xmlscan.Node) (words []string) {
+	for c := n.First; c != nil; c = c.Next {
 		switch {
-		case isRPID(c.space) && c.local == "note":
-			first(&p.ActivityNote, c.text())
-		case (isRPID(c.space) || c.space == nsCisco) && slices.Contains(rpidActivities, c.local),
-			c.space == nsCisco && slices.Contains(ciscoActivities, c.local):
-			words = append(words, c.local)
+		case isRPID(c.Space) && c.Local == "note":
+			first(&p.ActivityNote, c.Text)
+		case (isRPID(c.Space) || c.Space == nsCisco) && slices.Contains(rpidActivities, c.Local),
+			c.Space == nsCisco && slices.Contains(ciscoActivities, c.Local):
+			words = append(words, c.Local)
 		}
 	}
 	return words
@@ -189,10 +202,10 @@ var rpidActivities = []string{"appointment", "away", "breakfast", "busy", "dinne
 // ciscoActivities are what Unified CM sends in its own name space.
 var ciscoActivities = []string{"alerting", "available", "dnd"}
 
-func abilities(n *node) (a presence.Abilities) {
-	for _, c := range n.children {
-		yes := c.text() == "true" || c.text() == "1"
-		switch c.local {
+func abilities(n *xmlscan.Node) (a presence.Abilities) {
+	for c := n.First; c != nil; c = c.Next {
+		yes := c.Text == "true" || c.Text == "1"
+		switch c.Local {
 		case "audio":
 			a.Audio = yes
 		case "video":
@@ -255,6 +268,30 @@ func (p Parsed) Abilities() (all presence.Abilities, said bool) {
 		all.WebCollaboration = all.WebCollaboration || t.Abilities.WebCollaboration
 	}
 	return all, said
+}
+
+// understood reports whether an extension may be used: not when a child that we
+// don't know says that it must be understood (RFC 3863 §4.2.3).
+func understood(n *xmlscan.Node) bool {
+	for c := n.First; c != nil; c = c.Next {
+		if len(c.Attrs) == 0 || known(c.Space) {
+			continue
+		}
+		for _, a := range c.Attrs {
+			if a.Space == nsPIDF && a.Local == "mustUnderstand" && (a.Value == "true" || a.Value == "1") {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func known(space string) bool {
+	switch space {
+	case nsModel, nsCisco, nsCaps, nsOldCaps, nsCIPID, nsTimed:
+		return true
+	}
+	return isPIDF(space) || isRPID(space)
 }
 
 func isPIDF(space string) bool { return space == nsPIDF || space == nsCPIM || space == "" }
