@@ -32,6 +32,7 @@ type Heart struct {
 	Ledger  *ledger.Ledger
 	Domain  string
 	Access  *access.Watchers // who may watch whom
+	Post    *relay.Post      // instant messages
 	Uplinks *relay.Uplinks
 	Version string
 	Log     *slog.Logger
@@ -262,7 +263,7 @@ func (b *builder) simple() error {
 	for _, p := range b.c.SIP.Peers {
 		cfg.Peers = append(cfg.Peers, simple.Peer{Name: p.Name, From: p.Address, Domains: p.Domains, May: p.May})
 	}
-	needs := simple.Needs{Heart: b.h.Ledger, Endpoint: b.endpoint, Drawer: b.h.Ledger.Drawer("dialogs"), Access: b.h.Access}
+	needs := simple.Needs{Heart: b.h.Ledger, Endpoint: b.endpoint, Drawer: b.h.Ledger.Drawer("dialogs"), Access: b.h.Access, Post: b.h.Post}
 	var err error
 	if needs.Guard, err = b.guard(); err != nil {
 		return err

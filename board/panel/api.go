@@ -43,6 +43,9 @@ func (p *Panel) addAPI(mux *http.ServeMux, d *door) {
 	if p.deps.Watchers != nil {
 		p.addWatchers(api)
 	}
+	if p.deps.Post != nil {
+		p.addMessages(api)
+	}
 	p.addStatus(api)
 	p.addSessions(api, d)
 	p.addAdmin(api)

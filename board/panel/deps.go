@@ -102,6 +102,7 @@ type Deps struct {
 	// Who may watch whom, and who does now; both may be nil.
 	Watchers *access.Watchers
 	Watching func(context.Context, presence.Presentity) ([]Watching, error)
+	Post     *relay.Post                 // instant messages; may be nil
 	Healthy  func(context.Context) error // more that /readyz must wait for
 	Build    Build
 	Branch   Branch

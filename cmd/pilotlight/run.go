@@ -72,9 +72,13 @@ func newAgent(cfg fileConfig, log *slog.Logger) (_ *agentProcess, err error) {
 	if err != nil {
 		return nil, err
 	}
+	post, err := relay.NewPost(l.Drawer("messages"), time.Now)
+	if err != nil {
+		return nil, err
+	}
 	desk, uplinks := errand.New(), relay.NewUplinks()
 	built, err := drivers.Build(cfg.Config, drivers.Heart{
-		Ledger: l, Domain: cfg.Branch.Domain, Access: watchers, Uplinks: uplinks, Version: version, Log: log,
+		Ledger: l, Domain: cfg.Branch.Domain, Access: watchers, Post: post, Uplinks: uplinks, Version: version, Log: log,
 	})
 	if err != nil {
 		return nil, usageError{err}
@@ -85,7 +89,7 @@ func newAgent(cfg fileConfig, log *slog.Logger) (_ *agentProcess, err error) {
 		Build:   panel.Build{Version: version, Commit: commit, Go: runtime.Version()},
 		Branch:  panel.Branch{ID: cfg.Branch.ID, Name: cfg.Branch.Name, Domain: cfg.Branch.Domain},
 		DataDir: cfg.DataDir,
-		Notify:  notifyStats(built.Simple), Watchers: watchers, Watching: watching(built.Simple),
+		Notify:  notifyStats(built.Simple), Watchers: watchers, Watching: watching(built.Simple), Post: post,
 	}
 	for _, q := range built.Queues {
 		deps.Pollers = append(deps.Pollers, q)

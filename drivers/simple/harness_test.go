@@ -22,6 +22,7 @@ import (
 	"pilotlight/agent/access"
 	"pilotlight/agent/ledger"
 	"pilotlight/agent/presence"
+	"pilotlight/agent/relay"
 	"pilotlight/drivers/internal/pidf"
 	"pilotlight/drivers/internal/sip"
 )
@@ -42,6 +43,7 @@ type server struct {
 
 	ledger *ledger.Ledger
 	access *access.Watchers
+	post   *relay.Post
 	driver *Driver
 	addr   netip.AddrPort
 	stop   func()
@@ -87,7 +89,9 @@ func (s *server) start() {
 	check(err)
 	w, err := access.NewWatchers(s.rules, l.Drawer("watchers"))
 	check(err)
-	d, err := New(s.c, Needs{Heart: l, Endpoint: e, Drawer: l.Drawer("simple"), Access: w}, log)
+	post, err := relay.NewPost(l.Drawer("messages"), time.Now)
+	check(err)
+	d, err := New(s.c, Needs{Post: post, Heart: l, Endpoint: e, Drawer: l.Drawer("simple"), Access: w}, log)
 	check(err)
 	var stops []func()
 	for _, run := range []func(context.Context) error{l.Run, e.Run, d.Run} {
@@ -110,7 +114,7 @@ func (s *server) start() {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	check(e.Ready(ctx))
-	s.ledger, s.access, s.driver, s.addr = l, w, d, e.Addr("udp")
+	s.ledger, s.access, s.post, s.driver, s.addr = l, w, post, d, e.Addr("udp")
 	s.listen = []string{"udp:" + e.Addr("udp").String(), "tcp:" + e.Addr("tcp").String()}
 	s.until("it serves alice", func() bool {
 		r := d.now.get()

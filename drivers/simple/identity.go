@@ -15,6 +15,11 @@ type caller struct {
 	account bool // by digest
 }
 
+// proven: it is no mere claim who this is.
+func (c caller) proven() bool {
+	return c.account || c.peer != nil && slices.Contains(c.peer.May, "message")
+}
+
 // refusal is why a request is not served.
 type refusal struct {
 	status int

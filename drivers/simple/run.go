@@ -20,6 +20,7 @@ type run struct {
 	inbox *mailbox
 	docs  chan presence.Document
 	keep  *keeper
+	came  chan struct{} // rung when a device of somebody's shows up
 
 	subs     map[string]*subscription
 	of       map[presence.Presentity]*watched
@@ -43,7 +44,7 @@ type watched struct {
 const fresh = 10 * time.Second
 
 func newRun(d *Driver, ctx context.Context) *run {
-	r := &run{Driver: d, ctx: ctx, log: d.log, inbox: newMailbox(), docs: make(chan presence.Document),
+	r := &run{Driver: d, ctx: ctx, log: d.log, inbox: newMailbox(), came: make(chan struct{}, 1), docs: make(chan presence.Document),
 		subs: map[string]*subscription{}, of: map[presence.Presentity]*watched{}, watchers: map[presence.Presentity]int{},
 		timer: time.NewTimer(time.Hour)}
 	r.keep = newKeeper(d.n.Drawer, d.log)

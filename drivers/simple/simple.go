@@ -59,6 +59,7 @@ type Heart interface {
 type Endpoint interface {
 	Handle(sip.Claim, sip.Handler) error
 	Send(*sip.Dialog, sip.InDialog, func(sip.Answer))
+	Do(context.Context, *sip.Request) (*sip.Response, error)
 }
 
 // Access says who may watch whom, and who somebody is.
@@ -73,6 +74,7 @@ type Needs struct {
 	Endpoint Endpoint
 	Drawer   ledger.Drawer
 	Access   Access
+	Post     Post
 	Guard    *sip.Guard // digest accounts; nil: there are none
 }
 
@@ -105,6 +107,9 @@ func New(c Config, n Needs, log *slog.Logger) (*Driver, error) {
 		if err := n.Endpoint.Handle(accept, d.running((*run).subscribe)); err != nil {
 			return nil, fmt.Errorf("simple: %w", err)
 		}
+	}
+	if err := n.Endpoint.Handle(sip.Claim{Method: "MESSAGE", Match: d.ours, Accept: []string{textType}}, d.running((*run).message)); err != nil {
+		return nil, fmt.Errorf("simple: %w", err)
 	}
 	publish := sip.Claim{Method: "PUBLISH", Event: "presence", Match: d.ours, Accept: []string{pidf.ContentType}}
 	if err := n.Endpoint.Handle(publish, d.running((*run).publish)); err != nil {
@@ -152,6 +157,7 @@ func (d *Driver) Run(ctx context.Context) error {
 	spawn(func() error { return r.loop(inner) })
 	spawn(func() error { return r.keep.run(inner) })
 	spawn(func() error { return r.obey(inner) })
+	spawn(func() error { return r.postman(inner) })
 	d.now.set(r)
 	err = tasks.Wait()
 	d.now.set(nil)

@@ -79,6 +79,7 @@ func (r *run) begin(ctx context.Context, in *sip.Incoming, who caller, expires t
 	r.answer(in, s, expires)
 	r.inbox.post(func() {
 		s.busy = false
+		r.arrived(s)
 		if expires == 0 {
 			r.end(s, "timeout", event.EventTimeout)
 			return
@@ -98,7 +99,7 @@ func (d *Driver) newSubscription(in *sip.Incoming, who caller, expires time.Dura
 	}
 	of := presence.At(in.URI.User, d.c.Domain)
 	now := time.Now()
-	s := &subscription{pkg: packageOf(in.Event), began: now, event: event.EventSubscribe, busy: true}
+	s := &subscription{pkg: packageOf(in.Event), began: now, event: event.EventSubscribe, busy: true, proven: who.proven()}
 	s.record = record{
 		Of: of, Watcher: who.as, Entity: string(of), Package: in.Event, EventID: in.EventID,
 		Accept: in.Header.List("Accept"), CallID: in.CallID, LocalTag: sip.Random(8), RemoteTag: in.FromTag(),
@@ -182,6 +183,7 @@ func (r *run) refresh(ctx context.Context, in *sip.Incoming, who caller, expires
 		s = r.subs[dialogKey(in.CallID, in.ToTag(), in.FromTag(), in.Event, in.EventID)]
 		if no = r.mayRefresh(s, in, who); no == nil && expires > 0 {
 			r.renew(s, in, expires)
+			s.proven = who.proven()
 			rec = s.record
 		}
 	})
@@ -200,6 +202,7 @@ func (r *run) refresh(ctx context.Context, in *sip.Incoming, who caller, expires
 	}
 	r.answer(in, s, expires)
 	r.inbox.post(func() {
+		r.arrived(s)
 		if expires == 0 {
 			r.end(s, "timeout", event.EventTimeout)
 			return
@@ -239,4 +242,15 @@ func (r *run) renew(s *subscription, in *sip.Incoming, expires time.Duration) {
 	}
 	s.open()
 	r.reached(s, true)
+}
+
+// arrived rings for who has something for the watcher's device.
+func (r *run) arrived(s *subscription) {
+	if !s.proven {
+		return
+	}
+	select {
+	case r.came <- struct{}{}:
+	default:
+	}
 }

@@ -1,0 +1,165 @@
+package relay
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pilotlight/agent/presence"
+)
+
+// disk is a drawer in memory.
+type disk struct {
+	mu   sync.Mutex
+	kept map[string][]byte
+	fail error
+}
+
+func (d *disk) Put(_ context.Context, key string, value []byte) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.fail == nil {
+		d.kept[key] = bytes.Clone(value)
+	}
+	return d.fail
+}
+func (d *disk) PutSoft(ctx context.Context, key string, value []byte) error {
+	return d.Put(ctx, key, value)
+}
+func (d *disk) Delete(_ context.Context, key string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.kept, key)
+	return d.fail
+}
+func (d *disk) Each(_ string, visit func(string, []byte) error) error {
+	for _, key := range slices.Sorted(maps.Keys(d.kept)) {
+		if err := visit(key, d.kept[key]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const alice, bob = presence.Presentity("sip:alice@example.com"), presence.Presentity("sip:bob@example.com")
+
+func office(t *testing.T, d *disk, now *time.Time) *Post {
+	t.Helper()
+	p, err := NewPost(d, func() time.Time { return *now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func texts(list []Message) string {
+	var all []string
+	for _, m := range list {
+		all = append(all, m.Text)
+	}
+	return strings.Join(all, " ")
+}
+
+func TestMessagesWaitInOrderAndOverARestart(t *testing.T) {
+	d, now := &disk{kept: map[string][]byte{}}, time.Now()
+	p := office(t, d, &now)
+	send := func(from, to presence.Presentity, text string) Message {
+		t.Helper()
+		m, err := p.Send(t.Context(), Message{From: from, To: to, Text: text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	one := send(alice, bob, "one")
+	send(bob, alice, "two")
+	send(alice, bob, "three")
+	if err := p.Delivered(t.Context(), one.ID); err != nil {
+		t.Fatal(err)
+	}
+	for name, p := range map[string]*Post{"now": p, "after a restart": office(t, d, &now)} {
+		if got := texts(p.Waiting(bob)); got != "three" {
+			t.Errorf("%s: %q waits", name, got)
+		}
+		if got := texts(p.With(bob, alice)); got != "one two three" {
+			t.Errorf("%s: %q was said", name, got)
+		}
+		if got := p.Recipients(); !slices.Equal(got, []presence.Presentity{alice, bob}) {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	p = office(t, d, &now)
+	if m := send(alice, bob, "four"); m.ID != 4 {
+		t.Errorf("the fourth is number %d", m.ID)
+	}
+}
+
+func TestWhatIsNotOnDiskWasNotTaken(t *testing.T) {
+	d, now := &disk{kept: map[string][]byte{}, fail: errors.New("the disk is gone")}, time.Now()
+	p := office(t, d, &now)
+	if _, err := p.Send(t.Context(), Message{From: alice, To: bob, Text: "x"}); err == nil || len(p.Waiting(bob)) != 0 {
+		t.Errorf("%v, %v", err, p.Waiting(bob))
+	}
+	for _, text := range []string{"", strings.Repeat("x", MaxText+1), "\xff"} {
+		if _, err := p.Send(t.Context(), Message{From: alice, To: bob, Text: text}); !errors.Is(err, ErrNoText) {
+			t.Errorf("%.10q: %v", text, err)
+		}
+	}
+}
+
+func TestAFullPostOfficeGivesUpWhatWasDelivered(t *testing.T) {
+	d, now := &disk{kept: map[string][]byte{}}, time.Now()
+	p := office(t, d, &now)
+	for i := range maxMessages {
+		to := presence.At("u"+string(rune('a'+i%20)), "example.com")
+		m, err := p.Send(t.Context(), Message{From: alice, To: to, Text: "x"})
+		if err == nil && i != 7 {
+			err = p.Delivered(t.Context(), m.ID)
+		}
+		if err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	for range 3 {
+		if _, err := p.Send(t.Context(), Message{From: alice, To: bob, Text: "new"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(p.all) != maxMessages || len(d.kept) != maxMessages || p.all[0].ID != 4 || texts(p.Waiting(bob)) != "new new new" {
+		t.Errorf("%d in memory, %d on disk, the first is %d", len(p.all), len(d.kept), p.all[0].ID)
+	}
+	if len(p.Waiting("sip:uh@example.com")) != 1 {
+		t.Error("a message that nobody had is gone")
+	}
+	for range maxWaiting - 3 {
+		if _, err := p.Send(t.Context(), Message{From: alice, To: bob, Text: "x"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := p.Send(t.Context(), Message{From: alice, To: bob, Text: "x"}); !errors.Is(err, ErrPostFull) {
+		t.Errorf("one too many for bob: %v", err)
+	}
+	now = now.Add(postLife + time.Hour) // nobody came for them
+	if _, err := p.Send(t.Context(), Message{From: alice, To: bob, Text: "late"}); err != nil || texts(p.Waiting(bob)) != "late" {
+		t.Errorf("after a week: %v, %d wait", err, len(p.Waiting(bob)))
+	}
+}
+
+func TestWhoWaitsForMessagesHearsOfThem(t *testing.T) {
+	d, now := &disk{kept: map[string][]byte{}}, time.Now()
+	p := office(t, d, &now)
+	heard := make(chan uint64)
+	go func() { n, _ := p.Changed(t.Context(), 0); heard <- n }()
+	if _, err := p.Send(t.Context(), Message{From: alice, To: bob, Text: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	if <-heard != 1 {
+		t.Error("no change")
+	}
+}
