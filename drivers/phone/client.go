@@ -112,7 +112,8 @@ func (s *session) fetch(ctx context.Context, path, authorization string) (answer
 	return a, s.judge(a)
 }
 
-// judge says what a status other than 200 means.
+// judge says what a status other than 200 means, with the error that the phone
+// words itself, where it does.
 func (s *session) judge(a answer) error {
 	f := &Fault{Reach: presence.Garbled, Page: a.Path, Status: a.Status, Detail: fmt.Sprintf("answers HTTP %d", a.Status)}
 	switch {
@@ -124,6 +125,12 @@ func (s *session) judge(a answer) error {
 		f.Detail = fmt.Sprintf("has no such page (HTTP %d)", a.Status)
 	case f.busy():
 		f.Wait = retryAfter(a.RetryAfter, time.Now())
+	}
+	if own := phoneError(a.Body, a.ContentType); own != nil {
+		f.Err = own
+		if !f.denied() && !f.gone() {
+			f.Detail += ", " + own.Error()
+		}
 	}
 	return f
 }

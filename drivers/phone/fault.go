@@ -24,6 +24,7 @@ type Fault struct {
 	Status int           // the HTTP status, where that is what is wrong
 	Wait   time.Duration // how long it asks to be left alone (Retry-After)
 	Dial   bool          // no connection came about: no single page is to blame
+	Shown  bool          // our user was shown for it
 	Err    error
 }
 

@@ -1,6 +1,8 @@
 package phone
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -114,6 +116,13 @@ func (i LineInfo) Numbers() []string {
 	return all
 }
 
+// known reports whether each line's icon is a word that is known.
+func (i LineInfo) known() bool {
+	return !slices.ContainsFunc(i.Keys, func(k LineKey) bool { return !k.known() })
+}
+
+func (k LineKey) known() bool { return !k.IsLine || k.Icon == "" || knownIcon(k.Icon) }
+
 // lineByIcon gives the state of a line by the icon of its key. ONHOOK and
 // CONNECTED are from Cisco's sample; the others are the words of the phone's own
 // call states (unsure). A word that is not here is a call: busy is the safer error.
@@ -217,17 +226,40 @@ func ParseModeInfo(body []byte, contentType string) (ModeInfo, error) {
 	return info, nil
 }
 
-// PhoneError is a phone's own refusal, under any status: 4 is a user that it
-// does not know, or an Authentication URL that it cannot reach (Application
-// Development Notes, CiscoIPPhoneError).
+// PhoneError is a phone's own error, under any status: 4 is a user that it does not
+// know, or an Authentication URL that it cannot reach (Application Development Notes,
+// CiscoIPPhoneError). The other numbers are no word on the user.
 type PhoneError struct{ Number int }
 
-// Error says what to do.
+// errorWords are what the numbers mean. 4 is in the Development Notes, the others are
+// from a public imitation of a phone (unsure).
+var errorWords = map[int]string{1: "cannot parse", 2: "cannot frame its answer", 3: "has an internal error", 4: "lets nobody in", 5: "has trouble with its network", 6: "ran out of time"}
+
+// Error says what it means, and where it can be acted on what to do.
 func (e *PhoneError) Error() string {
-	if e.Number == 4 {
-		return adviceUser
+	says := fmt.Sprintf("says CiscoIPPhoneError %d", e.Number)
+	if w := errorWords[e.Number]; w != "" {
+		says += " (" + w + ")"
 	}
-	return fmt.Sprintf("says CiscoIPPhoneError %d", e.Number)
+	return says
+}
+
+// refusesUser reports whether a failed exchange, in which our user was shown, says that
+// the phone does not let it in.
+func refusesUser(err error) bool {
+	own, is := errors.AsType[*PhoneError](err)
+	f := faultIn(err)
+	return is && own.Number == 4 || f != nil && f.denied()
+}
+
+// phoneError is the error in a body, or nil.
+func phoneError(body []byte, contentType string) *PhoneError {
+	if !bytes.Contains(body, []byte(rootError)) {
+		return nil
+	}
+	_, err := rooted(body, contentType, rootError)
+	own, _ := errors.AsType[*PhoneError](err)
+	return own
 }
 
 // rooted reads a document that must have that root element.

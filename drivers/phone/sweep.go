@@ -287,10 +287,14 @@ func (w *sweep) personal(ctx context.Context, path string, read func(body []byte
 	if err == nil {
 		err = read(a.Body, a.ContentType)
 	}
-	f, _ := errors.AsType[*Fault](err)
-	var refusal *PhoneError
+	refused := refusesUser(err)
+	err = sends(path, err)
+	f := faultIn(err)
+	if f != nil {
+		f.Shown = true
+	}
 	switch {
-	case errors.As(err, &refusal), f != nil && f.denied():
+	case refused:
 		w.a.users.refused(now)
 		return false, nil
 	case f != nil && f.hung():
@@ -304,7 +308,7 @@ func (w *sweep) personal(ctx context.Context, path string, read func(body []byte
 	if ctx.Err() != nil {
 		return false, ctx.Err()
 	}
-	return w.settle(ctx, path, sends(path, err))
+	return w.settle(ctx, path, err)
 }
 
 // hesitate is what follows a request that was broken off: a breath for the phone,

@@ -3,6 +3,8 @@ package phone
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,7 +71,10 @@ func (w *sweep) keys(ctx context.Context) (*LineInfo, error) {
 		if err != nil {
 			return nil, err
 		}
-		if ok {
+		if ok { // what was wrong with the others, or with a call that is over, is no trouble now
+			maps.DeleteFunc(w.a.troubles, func(other string, _ *trouble) bool {
+				return other != path && slices.Contains(w.a.family.Lines, other) || strings.Contains(other, "/CallInfo") && info.known()
+			})
 			return &info, w.clarify(ctx, path, &info)
 		}
 	}
@@ -88,7 +93,7 @@ func (w *sweep) clarify(ctx context.Context, lines string, info *LineInfo) error
 		if !k.IsLine {
 			continue
 		}
-		if nth++; k.Icon == "" || knownIcon(k.Icon) || nth > 9 {
+		if nth++; k.known() || nth > 9 {
 			continue
 		}
 		path := strings.Replace(callPath(nth), "/CGI/Java/", strings.TrimSuffix(lines, "LineInfo"), 1)

@@ -12,7 +12,8 @@ import (
 )
 
 // How long a page is left alone that could not be read. A body that is no page,
-// and any status that is not named here, is asked for again at the next visit.
+// and any status that is not named here, is asked for again at the next visit, unless
+// our user was shown for it: that may have been a refusal in other words.
 const (
 	goneTries = 3                // visits in a row that find no such page, before it counts as not there
 	goneAgain = time.Minute      // before the last of them: a phone that starts has no pages for a while
@@ -42,7 +43,7 @@ func (t *trouble) wait(forget time.Duration) time.Duration {
 		return deniedFor
 	case f.Wait > 0:
 		return f.Wait
-	case f.busy(), f.Reach == presence.Silent:
+	case f.busy(), f.Reach == presence.Silent, f.Shown:
 		return min(busyFor<<min(t.tries-1, 10), maxWait)
 	}
 	return 0
@@ -137,6 +138,9 @@ func (w *sweep) try(ctx context.Context, path string, read func(Page) error) (ok
 func sends(path string, err error) error {
 	if _, ok := errors.AsType[*Fault](err); ok || err == nil {
 		return err
+	}
+	if own, ok := errors.AsType[*PhoneError](err); ok {
+		return &Fault{Reach: presence.Garbled, Page: path, Detail: own.Error(), Err: own}
 	}
 	return garbled(path, "sends %s", err)
 }
