@@ -114,6 +114,7 @@ Pilotlight demo: %d simulated Cisco phones and their switch, a call server, a ce
 
   panel    %s
   token    %s   (role operator: reading is open on loopback, acting is not)
+  sip      %s   (a presence server: SUBSCRIBE to sip:%s@%s with a soft phone, udp or tcp)
   folder   %s   (configuration, log and store; gone when you stop)
 
 Try, in another terminal:
@@ -124,7 +125,7 @@ Try, in another terminal:
        -d '{"availability":"do-not-disturb","note":"writing"}' %s/api/v1/presence/%s/manual
 
 Type "tour" here to be shown all that can happen, "unplug %s" and "plug %s", or "help". Ctrl-C ends it all.
-`, len(phones), url, token, dir, url, who, url, url, token, url, who, who, who)
+`, len(phones), url, token, b.AgentSIP(), who, b.Domain(), dir, url, who, url, url, token, url, who, who, who)
 }
 
 func isLoopback(host string) bool {

@@ -35,7 +35,7 @@ func (b *Branch) Config(dataDir, panelListen string) []byte {
 	fmt.Fprintf(&y, "data_dir: %q\n", dataDir)
 	fmt.Fprintf(&y, "store: {commit: 10s}\n")
 	fmt.Fprintf(&y, "panel: {listen: %q}\n", panelListen)
-	fmt.Fprintf(&y, "sip: {listen: [\"udp:127.0.0.1:%d\", \"tcp:127.0.0.1:%d\"]}\n", b.agentSIP, b.agentSIP)
+	fmt.Fprintf(&y, "sip: {listen: [\"udp:127.0.0.1:%d\", \"tcp:127.0.0.1:%d\"], trusted: [127.0.0.0/8]}\n", b.agentSIP, b.agentSIP)
 	fmt.Fprintf(&y, "snmp:\n  credentials:\n    - {name: branch-ro, version: 2c, community: %q}\n", b.opts.Community)
 	every := pollEvery(len(b.phones))
 	fmt.Fprintf(&y, "poll: {sip: %s, web: %s, snmp: %s, in_flight: 64}\n", every, every, every)
@@ -62,3 +62,9 @@ func (b *Branch) Config(dataDir, panelListen string) []byte {
 	fmt.Fprintf(&y, "uplinks:\n  - {name: hq, kind: sip, target: %q, expires: 1h, return_window: 0s}\n", b.Central())
 	return y.Bytes()
 }
+
+// AgentSIP is where an agent of that configuration takes SIP, over UDP and TCP.
+func (b *Branch) AgentSIP() string { return fmt.Sprintf("127.0.0.1:%d", b.agentSIP) }
+
+// Domain is that of the branch's people.
+func (b *Branch) Domain() string { return b.opts.Domain }
