@@ -231,12 +231,14 @@ func ParseModeInfo(body []byte, contentType string) (ModeInfo, error) {
 // CiscoIPPhoneError). The other numbers are no word on the user.
 type PhoneError struct{ Number int }
 
-// errorWords are what the numbers mean. 4 is in the Development Notes, the others are
-// from a public imitation of a phone (unsure).
-var errorWords = map[int]string{1: "cannot parse", 2: "cannot frame its answer", 3: "has an internal error", 4: "lets nobody in", 5: "has trouble with its network", 6: "ran out of time"}
+// errorWords are what the other numbers mean, by a public imitation of a phone (unsure).
+var errorWords = map[int]string{1: "cannot parse", 2: "cannot frame its answer", 3: "has an internal error", 5: "has trouble with its network", 6: "ran out of time"}
 
 // Error says what it means, and where it can be acted on what to do.
 func (e *PhoneError) Error() string {
+	if e.Number == 4 {
+		return adviceUser
+	}
 	says := fmt.Sprintf("says CiscoIPPhoneError %d", e.Number)
 	if w := errorWords[e.Number]; w != "" {
 		says += " (" + w + ")"

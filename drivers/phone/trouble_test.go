@@ -109,21 +109,21 @@ func TestATroubleIsToldBesideTheFacts(t *testing.T) {
 	f := &fakePhone{folder: "8845", user: "pilot:flight"}
 	p := serve(t, f)
 	p.Name = "SEP0C1167AA0002"
-	f.sends(pathLines, 200, login)
+	f.sends(pathNetwork, 200, login)
 	b := run(t, Config{Phones: []Phone{p}, Web: 50 * time.Millisecond, Domain: "example.com", Credentials: ours}, nil)
 	o := b.Wait(t, 5*time.Second, from(sourceReachWeb))
-	if o.Reach.Outcome != presence.Garbled || o.Reach.Misses != 0 || !strings.HasPrefix(o.Reach.Detail, pathLines) {
+	if o.Reach.Outcome != presence.Garbled || o.Reach.Misses != 0 || !strings.HasPrefix(o.Reach.Detail, pathNetwork) {
 		t.Errorf("reach %+v", o.Reach)
 	}
 	o = b.Wait(t, 5*time.Second, from(sourceWeb))
-	if o.Calls == nil || o.Calls.Exact {
+	if o.Calls == nil || !o.Calls.Exact {
 		t.Errorf("calls %+v", o.Calls)
 	}
-	f.sends(pathLines, 0, "")
+	f.sends(pathNetwork, 0, "")
 	b.Wait(t, 5*time.Second, func(o presence.Observation) bool {
 		return o.Source == sourceReachWeb && o.Reach.Outcome == presence.Answered
 	})
-	if l := b.log.lines(); len(l) != 2 || !strings.Contains(l[0], pathLines) {
+	if l := b.log.lines(); len(l) != 2 || !strings.Contains(l[0], pathNetwork) {
 		t.Errorf("logged %q", l)
 	}
 }
