@@ -120,6 +120,9 @@ func (x *facts) examineAddresses(m *message) *fault {
 	if x.to, err = ParseAddress(m.header.Get("To")); err != nil {
 		return bad("To: " + err.Error())
 	}
+	if scheme, _, _ := strings.Cut(x.to.URI, ":"); m.method == "REGISTER" && !strings.EqualFold(scheme, "sip") && !strings.EqualFold(scheme, "sips") {
+		return bad("To: what is registered is a SIP URI") // §10.2
+	}
 	for _, c := range m.header.List("Contact") {
 		if _, err := ParseAddress(c); err != nil && c != "*" {
 			return bad("Contact: " + err.Error())

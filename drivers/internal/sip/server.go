@@ -193,6 +193,9 @@ func (s *serving) enlist(key txKey, t *serverTx, a arrival) bool {
 		}
 	}
 	s.pending++
+	if t.back.stream != nil {
+		t.back.stream.owed.Add(1)
+	}
 	callID := t.in.CallID
 	if q, ok := s.calls[callID]; ok {
 		q.waiting = append(q.waiting, t)
@@ -275,6 +278,9 @@ func (s *serving) drive(q *callQueue) {
 // serve runs the handler. One that panics or forgets to answer costs a 500.
 func (s *serving) serve(t *serverTx) {
 	defer t.ctx.end()
+	if st := t.back.stream; st != nil {
+		defer st.pay()
+	}
 	func() {
 		defer func() {
 			if p := recover(); p != nil {

@@ -26,7 +26,9 @@ type stream struct {
 	// dialled one, and once it has.
 	greeting time.Time
 	accepted bool
-	over     atomic.Bool // nothing can be sent any more
+	over     atomic.Bool   // nothing can be sent any more
+	owed     atomic.Int32  // requests that were read and are at their handlers
+	paid     chan struct{} // rung when the last of them is answered
 
 	mu      sync.Mutex
 	queue   [][]byte
@@ -65,7 +67,7 @@ func (s *serving) acceptLoop(l *listener) {
 
 // adopt begins to read a connection; false when there are too many.
 func (s *serving) adopt(conn net.Conn, accepted bool) (*stream, bool) {
-	st := &stream{s: s, conn: conn, local: addrPort(conn.LocalAddr()), remote: addrPort(conn.RemoteAddr()), accepted: accepted}
+	st := &stream{s: s, conn: conn, local: addrPort(conn.LocalAddr()), remote: addrPort(conn.RemoteAddr()), accepted: accepted, paid: make(chan struct{}, 1)}
 	if accepted {
 		st.greeting = time.Now().Add(s.e.cfg.Greeting)
 	}
@@ -110,6 +112,7 @@ func (st *stream) end() {
 		delete(s.streams, st.remote)
 	}
 	s.mu.Unlock()
+	st.settle()
 	st.flush() // the answer to what ended it
 	st.conn.Close()
 	s.failAll(errLost, func(tx *leanTx) bool { return tx.stream == st })
@@ -124,6 +127,32 @@ func (st *stream) end() {
 	s.mu.Unlock()
 	for _, c := range orphans {
 		c.lose()
+	}
+}
+
+// settle waits for the answers to what was read, as long as a far end is waited
+// for: it may have ended its own side only, or spoiled what it sent last.
+func (st *stream) settle() {
+	enough := time.NewTimer(st.s.e.cfg.Patience)
+	defer enough.Stop()
+	for st.owed.Load() > 0 && !st.over.Load() {
+		select {
+		case <-st.paid:
+		case <-enough.C:
+			return
+		case <-st.s.ctx.Done():
+			return
+		}
+	}
+}
+
+// pay is for each request that was read and is done with.
+func (st *stream) pay() {
+	if st.owed.Add(-1) == 0 {
+		select {
+		case st.paid <- struct{}{}:
+		default:
+		}
 	}
 }
 

@@ -280,3 +280,30 @@ func TestRunEndsThoughTwoStreamsLeadToOnePlace(t *testing.T) {
 		t.Fatal("it does not end")
 	}
 }
+
+// TestAnAnswerIsNotLostWithTheStreamsEnd: who ends its own side, or sends rubbish
+// behind a request, is answered what it asked before, though a handler takes its time.
+func TestAnAnswerIsNotLostWithTheStreamsEnd(t *testing.T) {
+	e, _ := atRest(t, Config{})
+	if err := e.Handle(Claim{Method: "MESSAGE"}, func(_ context.Context, in *Incoming) {
+		time.Sleep(50 * time.Millisecond)
+		in.Respond(Reply{Status: 200})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	run(t, e)
+	for name, end := range map[string]func(p *peer){
+		"its end": func(p *peer) { p.conn.(*net.TCPConn).CloseWrite() },
+		"rubbish": func(p *peer) { p.send("\x00\x01 rubbish\r\n\r\n") },
+	} {
+		p := dial(t, e, "tcp")
+		p.send(text("MESSAGE", "sip:b@example.com"))
+		end(p)
+		if got := statusOf(p.tryReceive(wait)); got != 200 {
+			t.Errorf("%s: %d", name, got)
+		}
+		if rest := p.tryReceive(wait); rest != "" {
+			t.Errorf("%s: and then %q", name, rest)
+		}
+	}
+}
