@@ -23,10 +23,24 @@ type Line struct {
 // (RFC 6665 §4.1.3). Both are called one at a time; it returns when ctx is done,
 // or with an agent.Permanent error.
 func (s *Subscriber) FollowLine(ctx context.Context, cfg Config, tell func(Line), lost func(error)) error {
+	return s.follow(ctx, cfg, lost, func(sub *Subscription) error {
+		reader := lineReader{refresh: sub.Refresh}
+		return s.read(ctx, cfg, sub, func(n Notice) error {
+			known, err := reader.read(n)
+			if known {
+				tell(Line{reader.table.Line(), reader.table.Apart(), n.Expires})
+			}
+			return err
+		})
+	})
+}
+
+// follow makes subscriptions, one after the other, for ever.
+func (s *Subscriber) follow(ctx context.Context, cfg Config, lost func(error), read func(*Subscription) error) error {
 	pause := firstPause
 	for {
 		began := time.Now()
-		err := s.line(ctx, cfg, tell)
+		err := s.once(ctx, cfg, read)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -51,26 +65,27 @@ func (s *Subscriber) FollowLine(ctx context.Context, cfg Config, tell func(Line)
 	}
 }
 
-// line makes one subscription and tells the line's state until it ends or ctx is
-// done; then it unsubscribes. The error is why it ended.
-func (s *Subscriber) line(ctx context.Context, cfg Config, tell func(Line)) error {
+// once makes one subscription and reads it until it ends or ctx is done; then it
+// unsubscribes. The error is why it ended.
+func (s *Subscriber) once(ctx context.Context, cfg Config, read func(*Subscription) error) error {
 	sub, err := s.Subscribe(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	// At the end ctx is done as a rule; the farewell has its own bound.
 	defer func() { _ = sub.Close(context.WithoutCancel(ctx)) }()
-	reader := lineReader{refresh: sub.Refresh}
+	return read(sub)
+}
+
+// read hands each notice over. One that is not understood changes nothing.
+func (s *Subscriber) read(ctx context.Context, cfg Config, sub *Subscription, take func(Notice) error) error {
 	for {
 		n, err := sub.Next(ctx)
 		if err != nil {
 			return err
 		}
-		switch known, err := reader.read(n); {
-		case err != nil:
+		if err := take(n); err != nil {
 			s.log.Debug("event: document not understood", "presentity", cfg.URI, "err", err)
-		case known:
-			tell(Line{reader.table.Line(), reader.table.Apart(), n.Expires})
 		}
 	}
 }
