@@ -132,6 +132,11 @@ func (a *agent) do(method, uri string, cseq int, head, body string) (message, er
 
 // reply answers a request with no body.
 func (a *agent) reply(m message, to net.Addr, status string) {
+	_, _ = a.conn.WriteTo([]byte(response(m, status)), to) // a lost answer is asked for again
+}
+
+// response is one with no body.
+func response(m message, status string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "SIP/2.0 %s\r\n", status)
 	for _, name := range []string{"Via", "From", "To", "Call-Id", "Cseq"} {
@@ -140,5 +145,5 @@ func (a *agent) reply(m message, to net.Addr, status string) {
 		}
 	}
 	b.WriteString("Content-Length: 0\r\n\r\n")
-	_, _ = a.conn.WriteTo([]byte(b.String()), to) // a lost answer is asked for again
+	return b.String()
 }
