@@ -12,20 +12,20 @@ import (
 	"pilotlight/testbench/product"
 )
 
-// presenceServer is an agent that anybody on loopback may watch, and publish to,
-// as a peer, and where it takes SIP.
-func presenceServer(t *testing.T, people, more string) (a *product.Agent, addr string) {
+// presenceServer is an agent with people in a domain whom anybody on loopback may
+// watch, and publish for, as a peer; and where it takes SIP.
+func presenceServer(t *testing.T, domain, people string) (a *product.Agent, addr string) {
 	t.Helper()
 	addr = fmt.Sprint("127.0.0.1:", product.FreePort(t))
 	a = product.Start(t, product.Options{YAML: fmt.Sprintf(`
-branch: {id: lyon-12, name: Lyon, domain: example.com}
+branch: {id: lyon-12, name: Lyon, domain: %q}
 data_dir: @DATA@
 panel: {listen: "@PANEL@"}
 sip:
   listen: ["udp:%s", "tcp:%s"]
-  peers: [{name: bench, address: 127.0.0.0/8, domains: [example.com], may: [subscribe, publish]}]
+  peers: [{name: bench, address: 127.0.0.0/8, domains: [%q], may: [subscribe, publish]}]
 people:
-%s%s`, addr, addr, people, more)})
+%s`, domain, addr, addr, domain, people)})
 	return a, addr
 }
 
@@ -68,7 +68,7 @@ func TestSubscriptionsOutliveAKill(t *testing.T) {
 	if drill.Full() {
 		udp, tcp = 5000, 500
 	}
-	a, addr := presenceServer(t, watchedPeople(users), "")
+	a, addr := presenceServer(t, "example.com", watchedPeople(users))
 	whom := func(i int) string { return fmt.Sprintf("sip:u%03d@example.com", i%users) }
 	byUDP := peers.NewCrowd(t, addr, "udp", "presence", udp, whom)
 	byTCP := peers.NewCrowd(t, addr, "tcp", "presence", tcp, whom)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -52,6 +53,8 @@ type PhoneOption func(*phone)
 type phone struct {
 	user, domain, outbound string
 	answer                 string
+	registers              bool
+	buddies                []string
 }
 
 // WithAccount makes it a phone of user.
@@ -59,7 +62,13 @@ func WithAccount(user string) PhoneOption { return func(p *phone) { p.user = use
 
 // WithServer registers it at s, and sends its calls there.
 func WithServer(s *KamailioServer) PhoneOption {
-	return func(p *phone) { p.domain, p.outbound = s.Domain, "sip:"+s.Addr }
+	return func(p *phone) { p.domain, p.outbound, p.registers = s.Domain, "sip:"+s.Addr, true }
+}
+
+// WithBuddies makes it watch the presence of some URIs of a domain, by way of
+// the presence server at addr. It does not register there.
+func WithBuddies(domain, addr string, uris ...string) PhoneOption {
+	return func(p *phone) { p.domain, p.outbound, p.buddies = domain, "sip:"+addr, uris }
 }
 
 // WithManualAnswer lets it ring until Accept; else it answers at once.
@@ -80,15 +89,25 @@ func Baresip(t testing.TB, options ...PhoneOption) *Phone {
 	port, control := freePort(t), freePort(t)
 	ph := &Phone{Addr: fmt.Sprintf("127.0.0.1:%d", port), answers: make(chan answer, 1), more: make(chan struct{})}
 	account := ";regint=0"
-	if o.domain == "" {
+	switch {
+	case o.domain == "":
 		o.domain = ph.Addr
-	} else {
+	case o.registers:
 		account = fmt.Sprintf(";auth_pass=x;regint=60;outbound=%q", o.outbound)
+	default:
+		account += fmt.Sprintf(";outbound=%q", o.outbound)
 	}
 	ph.URI = "sip:" + o.user + "@" + o.domain
-	write(t, dir, "config", baresipConfig(ph.Addr, o.user, control))
+	config, contacts := baresipConfig(ph.Addr, o.user, control), ""
+	if len(o.buddies) > 0 {
+		config += "module_app presence.so\n"
+	}
+	for i, uri := range o.buddies {
+		contacts += fmt.Sprintf("\"buddy %d\" <%s>;presence=p2p\n", i, uri)
+	}
+	write(t, dir, "config", config)
 	write(t, dir, "accounts", fmt.Sprintf("<%s>%s;answermode=%s;mwi=no\n", ph.URI, account, o.answer))
-	write(t, dir, "contacts", "")
+	write(t, dir, "contacts", contacts)
 	ph.p = start(t, syscall.SIGTERM, dir, nil, "baresip", "-4", "-f", dir)
 	ph.p.ready(t, func() (err error) {
 		ph.conn, err = net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", control))
@@ -100,7 +119,7 @@ func Baresip(t testing.TB, options ...PhoneOption) *Phone {
 		ph.read()
 	}()
 	t.Cleanup(func() { _ = ph.conn.Close(); <-over })
-	if o.outbound != "" {
+	if o.registers {
 		ph.p.ready(t, func() error {
 			// "reginfo" is empty of "OK" until the registrar has answered.
 			out, err := ph.Command("reginfo", "")
@@ -133,6 +152,23 @@ func (p *Phone) Dial(uri string) error { return p.order("dial", uri) }
 
 // Accept answers the call that rings.
 func (p *Phone) Accept() error { return p.order("accept", "") }
+
+// Buddy is what it shows of the presence of a URI: Online, Offline, Busy, Unknown.
+func (p *Phone) Buddy(uri string) string {
+	text, err := p.Command("contacts", "")
+	if err != nil {
+		return err.Error()
+	}
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, "<"+uri+">") {
+			plain := colours.ReplaceAllString(line, "")
+			return strings.Join(strings.Fields(plain), " ")
+		}
+	}
+	return ""
+}
+
+var colours = regexp.MustCompile("\x1b\\[[0-9;]*m")
 
 // Hangup ends the current call.
 func (p *Phone) Hangup() error { return p.order("hangup", "") }
