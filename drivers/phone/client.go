@@ -147,10 +147,14 @@ func retryAfter(field string, now time.Time) time.Duration {
 	return max(0, min(wait, maxWait))
 }
 
-// follow moves the session to where a redirect points, if that is the same host.
+// follow moves the session to where a redirect points, if that is the same host. Our
+// user goes along to another path of the phone's, and not to another port or scheme,
+// nor where the credentials are made for one path.
 func (s *session) follow(path, to string) error {
 	s.close()
-	s.moved, s.authorization = true, ""
+	if !strings.HasPrefix(s.authorization, "Basic ") {
+		s.authorization = ""
+	}
 	host, _, err := net.SplitHostPort(s.authority)
 	if err != nil {
 		return garbled(path, "redirects to an address that cannot be read")
@@ -168,14 +172,12 @@ func (s *session) follow(path, to string) error {
 	case !strings.EqualFold(u.Hostname(), host):
 		return garbled(path, "redirects to another host (%s): not followed", clip(u.Host, 60))
 	}
-	if u.Scheme != "" {
-		s.scheme = u.Scheme
+	scheme := cmp.Or(u.Scheme, s.scheme)
+	authority := net.JoinHostPort(host, cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[scheme]))
+	if scheme != s.scheme || authority != s.authority {
+		s.moved, s.authorization = true, ""
 	}
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[s.scheme]
-	}
-	s.authority = net.JoinHostPort(host, port)
+	s.scheme, s.authority = scheme, authority
 	return nil
 }
 

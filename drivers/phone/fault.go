@@ -92,6 +92,7 @@ const (
 	adviceOther  = "its own pages tell nothing: no /DeviceInformationX, as on 3PCC firmware"
 	adviceStatus = "asks for a user for its status page: give it that of the phone (phone_defaults: user, password_file)"
 	adviceUser   = "does not let our user in: associate it with the phone in Unified CM, and see that the Authentication URL can be reached"
+	adviceHeld   = "is not asked for: another phone does not let our user in, which is shown to one at a time until one does"
 	adviceMoved  = "its address answers for another phone"
 )
 

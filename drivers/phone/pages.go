@@ -43,11 +43,12 @@ type CallManager struct {
 
 // NetworkInfo is the typed view of NetworkConfigurationX.
 type NetworkInfo struct {
-	HostName     string        `json:"host_name"`
-	Address      netip.Addr    `json:"address"`
-	CallManagers []CallManager `json:"call_managers"`   // in the order of the list, empty ones left out
-	Listed       bool          `json:"listed"`          // the page has the list, though it may be empty
-	Video        *bool         `json:"video,omitempty"` // nil: not told
+	HostName       string        `json:"host_name"`
+	Address        netip.Addr    `json:"address"`
+	CallManagers   []CallManager `json:"call_managers"`                // in the order of the list, empty ones left out
+	Listed         bool          `json:"listed"`                       // the page has the list, though it may be empty
+	Video          *bool         `json:"video,omitempty"`              // nil: not told
+	Authentication string        `json:"authentication_url,omitempty"` // where it asks whether a user may see its keys
 }
 
 // StreamInfo is the typed view of one StreamingStatisticsX page.
@@ -92,7 +93,7 @@ func (p Page) Network() (NetworkInfo, error) {
 	if err := p.is(rootNetwork); err != nil {
 		return NetworkInfo{}, err
 	}
-	n := NetworkInfo{HostName: p.value("HostName"), Video: truth(p.value("VideoCapability"))}
+	n := NetworkInfo{HostName: p.value("HostName"), Video: truth(p.value("VideoCapability")), Authentication: p.value("AuthenticationURL")}
 	if a, err := netip.ParseAddr(p.value("IPAddress")); err == nil {
 		n.Address = a.Unmap()
 	}

@@ -61,6 +61,7 @@ type Driver struct {
 	needs  Needs
 	roster *roster
 	pins   *pins
+	guard  *guard // of the user of the pages of the keys; nil: there is none
 	heart  *tell.Teller
 	log    *slog.Logger
 }
@@ -73,8 +74,12 @@ func New(c Config, needs Needs, log *slog.Logger) (*Driver, error) {
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("phone: %w", err)
 	}
-	return &Driver{config: c.withDefaults(), needs: needs, roster: newRoster(c.Phones), log: log,
-		heart: tell.New(needs.Heart, log), pins: &pins{drawer: needs.Pins, keys: map[string][sha256.Size]byte{}}}, nil
+	d := &Driver{config: c.withDefaults(), needs: needs, roster: newRoster(c.Phones), log: log,
+		heart: tell.New(needs.Heart, log), pins: &pins{drawer: needs.Pins, keys: map[string][sha256.Size]byte{}}}
+	if user := c.Credentials.User; user != "" {
+		d.guard = newGuard(user, log)
+	}
+	return d, nil
 }
 
 // Run implements agent.Driver.

@@ -263,6 +263,13 @@ func (p *probing) conclude(family Family) {
 	if family.Lines != nil {
 		dialog = "have the pages of its keys read (phone_defaults: user, password_file), or " + dialog
 	}
+	switch {
+	case family.Lines == nil || r.Network == nil:
+	case r.Network.Authentication == "":
+		p.find("it names no Authentication URL: it lets no user see the pages of its keys")
+	default:
+		p.find("it lets a user see the pages of its keys whom " + r.Network.Authentication + " lets in, and nobody while that cannot be reached")
+	}
 	if calls == nil {
 		p.find("its pages do not say whether audio flows: " + dialog)
 	} else {

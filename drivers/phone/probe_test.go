@@ -2,6 +2,7 @@ package phone
 
 import (
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -64,7 +65,11 @@ func TestAProbeOfEachFamily(t *testing.T) {
 		not          string
 	}{
 		{"8845", "8845", nil, true, []string{"family: 8800 (8800 administration guide", "calls: no audio", "/PortInformationX?1", "on access-1.example.com GigabitEthernet1/0/3",
-			"/EthernetInformationX", "logged last: ", "phone_defaults: user, password_file", "10.1.1.1 Active (SRST)"}, "/CGI/"},
+			"/EthernetInformationX", "logged last: ", "phone_defaults: user, password_file", "10.1.1.1 Active (SRST)",
+			"whom http://10.0.0.5:8080/ccmcip/authenticate.jsp lets in"}, "/CGI/"},
+		{"8845 that can ask nobody", "8845", func(f *fakePhone) {
+			f.sends(pathNetwork, 200, regexp.MustCompile("<AuthenticationURL>.*</AuthenticationURL>").ReplaceAllString(string(golden(t, "8845", "network.xml")), ""))
+		}, true, []string{"names no Authentication URL"}, "/CGI/"},
 		{"6941", "6941", nil, true, []string{"family: 6900", "/StreamingStatisticsX?1"}, "/StreamingStatisticsX?2"},
 		{"7841", "7841", nil, true, []string{"family: 7800 (", "; not sure)"}, "/status.xml"},
 		{"7940 on a call", "7940-french", func(f *fakePhone) { f.talking.Store(true) }, true, []string{"family: 7940, 7960", "audio flows", "jitter 31 in a unit of its own"}, "/CGI/"},

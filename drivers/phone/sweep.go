@@ -33,7 +33,8 @@ type account struct {
 	device    DeviceInfo
 	troubles  map[string]*trouble // pages that could not be read
 	senseless int                 // visits in a row in which the page of its dialect made no sense
-	users     refusals            // pages that ask for a user
+	users     refusals            // of a status page that asks for a user
+	keys      admission           // of the pages of the keys
 	streams   int                 // the highest stream that was active
 	reg       presence.Registration
 	regSeen   bool
@@ -43,8 +44,16 @@ type account struct {
 	news                                          bool // something happened that its log may explain
 }
 
-// refusals is how long a phone is left alone that refuses our user: a password
-// that is wrong, tried again each few seconds, locks an account.
+// admission is how a phone lets our user see the pages of its keys.
+type admission struct {
+	known   bool      // it did, the last time
+	refused time.Time // when it did not; zero: it did since, or was not asked
+	back    bool      // it is at its call server again, and was not asked since
+	why     *Fault    // what is to be told where the user is not shown
+}
+
+// refusals is how long a phone is left alone that refuses the user of its status page,
+// which it holds itself.
 type refusals struct {
 	until time.Time
 	wait  time.Duration
@@ -58,7 +67,7 @@ func (r *refusals) refused(now time.Time) {
 // again has everything asked anew: the phone was away, and may have been
 // restarted, moved, or given other firmware.
 func (a *account) again() {
-	*a = account{logAt: a.logAt, users: a.users, reg: a.reg, regSeen: a.regSeen, news: true}
+	*a = account{logAt: a.logAt, users: a.users, keys: a.keys, reg: a.reg, regSeen: a.regSeen, news: true}
 }
 
 // A told is what one tier of a sweep has to tell.
@@ -73,6 +82,7 @@ type told struct {
 type sweep struct {
 	*session
 	a     *account
+	guard *guard // of our user; nil: it is shown to this phone alone
 	pace  Pace
 	every time.Duration // until the next visit
 	told  []told
@@ -246,9 +256,19 @@ func (w *sweep) registered(r *presence.Registration) {
 	if w.a.regSeen && w.a.reg != *r {
 		w.a.news = true
 		w.a.screenAt = time.Time{}
+		switch was, is := away(w.a.reg), away(*r); {
+		case is && !was:
+			w.guard.lost(w.phone.Name)
+		case was && !is:
+			w.a.keys.back = true
+		}
 	}
 	w.a.reg, w.a.regSeen = *r, true
 }
+
+// away reports that a phone is at no call server but the branch's own: what stands
+// beside that server, as the Authentication URL does, it can hardly reach.
+func away(r presence.Registration) bool { return !r.Registered || r.Survivable }
 
 func (w *sweep) tell(source string, at time.Time, pace time.Duration, f presence.Facts) {
 	w.told = append(w.told, told{source, at, max(pace, w.every), f})
@@ -279,10 +299,39 @@ func (s *session) page(ctx context.Context, path string) (Page, error) {
 // personal fetches a page that asks for a user, and gives its body to read. ok is
 // false where it is not to be had, or not by us for a while.
 func (w *sweep) personal(ctx context.Context, path string, read func(body []byte, contentType string) error) (ok bool, _ error) {
-	now := time.Now()
-	if w.creds.User == "" || w.moved || now.Before(w.a.users.until) || !w.has(path) {
+	if w.creds.User == "" || w.moved || !w.has(path) {
 		return false, nil
 	}
+	k := &w.a.keys
+	c := claim{device: w.phone.Name, known: k.known, away: w.a.regSeen && away(w.a.reg), back: k.back, refused: k.refused}
+	if ok, elsewhere := w.guard.enter(ctx, c, w.timeout); !ok {
+		if elsewhere && k.why == nil {
+			k.why = &Fault{Reach: presence.Garbled, Page: path, Detail: adviceHeld}
+		}
+		return false, ctx.Err()
+	}
+	k.back = false
+	what, err := w.show(ctx, c, path, read)
+	switch f := faultIn(err); {
+	case ctx.Err() != nil:
+		return false, ctx.Err()
+	case what == letIn:
+		*k = admission{known: true}
+	case what == turnedAway:
+		k.known, k.refused, k.why = false, time.Now(), &Fault{Reach: presence.Garbled, Page: path, Detail: adviceUser}
+		return false, nil
+	case what == hungOn:
+		// The phone asks its Authentication URL, which a cut WAN leaves unanswered:
+		// whether it is there itself, its open pages tell.
+		w.failed(path, f)
+		return false, w.hesitate(ctx)
+	}
+	return w.settle(ctx, path, err)
+}
+
+// show has a page read that our user is shown for.
+func (w *sweep) show(ctx context.Context, c claim, path string, read func(body []byte, contentType string) error) (what outcome, err error) {
+	defer func() { w.guard.leave(c, what) }()
 	a, err := w.getAs(ctx, path, true)
 	if err == nil {
 		err = read(a.Body, a.ContentType)
@@ -290,25 +339,21 @@ func (w *sweep) personal(ctx context.Context, path string, read func(body []byte
 	refused := refusesUser(err)
 	err = sends(path, err)
 	f := faultIn(err)
-	if f != nil {
-		f.Shown = true
-	}
 	switch {
-	case refused:
-		w.a.users.refused(now)
-		return false, nil
-	case f != nil && f.hung():
-		// The phone asks its Authentication URL, which a cut WAN leaves unanswered:
-		// whether it is there itself, its open pages tell.
-		w.failed(path, f)
-		return false, w.hesitate(ctx)
+	case w.moved: // to where the user is not shown
+		return saidElse, err
 	case err == nil:
-		w.a.users = refusals{}
+		return letIn, nil
+	case refused:
+		return turnedAway, err
+	case f == nil:
+		return saidElse, err
 	}
-	if ctx.Err() != nil {
-		return false, ctx.Err()
+	f.Shown = true
+	if f.hung() {
+		return hungOn, err
 	}
-	return w.settle(ctx, path, err)
+	return saidElse, err
 }
 
 // hesitate is what follows a request that was broken off: a breath for the phone,

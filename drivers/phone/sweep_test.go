@@ -24,6 +24,7 @@ type visited struct {
 	creds Credentials
 	pace  Pace
 	a     account
+	guard *guard
 
 	timeout time.Duration
 	trouble *Fault // of the last visit
@@ -49,7 +50,7 @@ func (v *visited) visit() (map[string]presence.Facts, []string) {
 func (v *visited) try() (map[string]presence.Facts, []string, error) {
 	s := newSession(v.p, v.timeout, &pins{}, v.creds)
 	defer s.close()
-	w := &sweep{session: s, a: &v.a, pace: v.pace, every: time.Second}
+	w := &sweep{session: s, a: &v.a, guard: v.guard, pace: v.pace, every: time.Second}
 	err := w.run(v.t.Context())
 	v.trouble = w.trouble()
 	facts := map[string]presence.Facts{}
@@ -61,8 +62,10 @@ func (v *visited) try() (map[string]presence.Facts, []string, error) {
 
 // later has that much time gone by.
 func (v *visited) later(d time.Duration) {
-	for _, at := range []*time.Time{&v.a.deviceAt, &v.a.networkAt, &v.a.placeAt, &v.a.screenAt, &v.a.logAt, &v.a.users.until} {
-		*at = at.Add(-d)
+	for _, at := range []*time.Time{&v.a.deviceAt, &v.a.networkAt, &v.a.placeAt, &v.a.screenAt, &v.a.logAt, &v.a.users.until, &v.a.keys.refused} {
+		if !at.IsZero() {
+			*at = at.Add(-d)
+		}
 	}
 	for _, t := range v.a.troubles {
 		t.until = t.until.Add(-d)
@@ -156,8 +159,18 @@ func TestARefusedUserIsNotTriedAgain(t *testing.T) {
 			if _, asked = v.visit(); slices.ContainsFunc(asked, func(p string) bool { return strings.HasPrefix(p, "/CGI/") }) {
 				t.Errorf("tried again: %q", asked)
 			}
-			if wait := time.Until(v.a.users.until); wait < 9*time.Minute {
-				t.Errorf("tried again after %v", wait)
+			if v.trouble == nil || v.trouble.Reach != presence.Garbled || !strings.HasSuffix(v.trouble.Detail, ": "+adviceUser) {
+				t.Errorf("the trouble is %+v", v.trouble)
+			}
+			v.later(refusedWait - time.Minute)
+			if _, asked = v.visit(); slices.ContainsFunc(asked, func(p string) bool { return strings.HasPrefix(p, "/CGI/") }) {
+				t.Errorf("tried again too soon: %q", asked)
+			}
+			v.later(2 * time.Minute)
+			v.creds = ours
+			v.f.files.Delete(pathLines)
+			if facts, _ = v.visit(); !facts[sourceWeb].Calls.Exact || v.trouble != nil {
+				t.Errorf("mended, and told %+v, %v", facts[sourceWeb].Calls, v.trouble)
 			}
 		})
 	}

@@ -149,6 +149,9 @@ func sends(path string, err error) error {
 // there is one: what an administrator is to be told though the phone was read. That
 // a phone has no such page is none.
 func (w *sweep) trouble() *Fault {
+	if f := w.a.keys.why; f != nil {
+		return &Fault{Reach: f.Reach, Detail: f.Page + ": " + f.Detail}
+	}
 	for _, path := range slices.Sorted(maps.Keys(w.a.troubles)) {
 		f := w.a.troubles[path].fault
 		told := path == pathDevice || path == pathNetwork || strings.HasPrefix(path, pathStream) || strings.HasPrefix(path, pathCalls) || slices.Contains(javaLines, path)

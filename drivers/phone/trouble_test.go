@@ -2,7 +2,10 @@ package phone
 
 import (
 	"errors"
+	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
@@ -260,9 +263,46 @@ func TestABusyPhoneIsAskedLessOften(t *testing.T) {
 // A user is not shown to where a phone redirects, and its pages are then no refusal.
 func TestAfterARedirectNoUserIsRefused(t *testing.T) {
 	v := visiting(t, "8845", "SEP0C1167AA0002", ours)
-	v.f.sends(pathDevice, 302, "", "Location", "/page")
+	other := httptest.NewServer(v.f)
+	t.Cleanup(other.Close)
+	v.f.sends(pathDevice, 302, "", "Location", other.URL+"/page")
 	v.f.sends("/page", 200, string(golden(t, "8845", "device.xml")))
-	if _, asked := v.visit(); slices.ContainsFunc(asked, func(p string) bool { return strings.HasPrefix(p, "/CGI/") }) || !v.a.users.until.IsZero() {
-		t.Errorf("asked for %q, refused until %v", asked, v.a.users.until)
+	if _, asked := v.visit(); slices.ContainsFunc(asked, func(p string) bool { return strings.HasPrefix(p, "/CGI/") }) || v.refused() {
+		t.Errorf("asked for %q, refused: %v", asked, v.refused())
+	}
+}
+
+// Another path of the phone's own is no other place: the user is shown there, and the
+// keys of the visit are read. Another port is one.
+func TestARedirectToAnotherPathKeepsTheKeys(t *testing.T) {
+	lines := string(golden(t, "8845", "lines-connected.xml"))
+	for _, absolute := range []bool{false, true} {
+		v := visiting(t, "8845", "SEP0C1167AA0002", ours)
+		base := ""
+		if absolute {
+			base = "http://" + net.JoinHostPort(v.p.Address, strconv.Itoa(v.p.WebPort))
+		}
+		v.f.sends(pathDevice, 302, "", "Location", base+"/page")
+		v.f.sends("/page", 200, string(golden(t, "8845", "device.xml")))
+		v.f.sends(pathLines, 302, "", "Location", base+"/CGI/lines")
+		shown := false
+		v.f.odd.Store("/CGI/lines", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _, shown = r.BasicAuth()
+			_, _ = io.WriteString(w, lines)
+		}))
+		facts, _ := v.visit()
+		if c := facts[sourceWeb].Calls; c == nil || !c.Exact || !shown {
+			t.Errorf("absolute %v: the user was shown: %v; calls %+v", absolute, shown, c)
+		}
+		other := httptest.NewServer(v.f)
+		v.f.sends(pathLines, 302, "", "Location", other.URL+"/CGI/lines")
+		if _, asked := v.visit(); shown || !slices.Contains(asked, "/CGI/lines") {
+			t.Errorf("the user was shown elsewhere: %v, %q", shown, asked)
+		}
+		v.f.sends("/CGI/lines", 401, "")
+		if _, asked := v.visit(); v.refused() || !slices.Contains(asked, "/CGI/lines") {
+			t.Errorf("where it was not shown it was refused: %v, %q", v.refused(), asked)
+		}
+		other.Close()
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"pilotlight/agent/presence"
 )
@@ -72,4 +71,4 @@ func TestAPhonesOwnErrorUnderAnyStatus(t *testing.T) {
 }
 
 // refused reports whether the phone is thought to refuse our user.
-func (v *visited) refused() bool { return v.a.users.until.After(time.Now()) }
+func (v *visited) refused() bool { return !v.a.keys.refused.IsZero() }

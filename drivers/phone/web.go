@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +35,7 @@ type webState struct {
 	misses  int
 	reach   presence.ReachOutcome // how the last visit ended; "": none yet, or trouble of ours
 	detail  string
+	quiet   bool          // and that was not logged
 	every   time.Duration // how often it is asked; 0: as in quiet times
 	deaf    atomic.Bool   // its family answers no OPTIONS; the SIP workers read it
 	account account
@@ -101,7 +103,7 @@ func (w *webPoller) visit(ctx context.Context, v schedule.Visit) (err error) {
 	if st.reach == presence.Silent {
 		st.account.again()
 	}
-	sweep := &sweep{session: s, a: &st.account, pace: w.config.Pace, every: w.config.Web}
+	sweep := &sweep{session: s, a: &st.account, guard: w.guard, pace: w.config.Pace, every: w.config.Web}
 	failed = sweep.run(ctx)
 	switch {
 	case ctx.Err() != nil:
@@ -146,7 +148,9 @@ func (w *webPoller) answered(ctx context.Context, p Phone, st *webState, sweep *
 			back := w.reach(p, st, &Fault{Reach: presence.Answered})
 			back.TTL = w.ttl(every)
 			obs = append(obs, back)
-			level = slog.LevelInfo
+			if !st.quiet {
+				level = slog.LevelInfo
+			}
 		}
 		w.log.Log(ctx, level, "phone answers", "device", p.Name, "model", st.account.device.Model, "number", st.account.device.Number)
 	}
@@ -255,7 +259,11 @@ func (w *webPoller) note(ctx context.Context, p Phone, st *webState, f *Fault) {
 		return
 	}
 	level := slog.LevelWarn
-	if f.Reach == presence.Refused {
+	st.quiet = strings.HasSuffix(f.Detail, adviceHeld) || strings.HasSuffix(f.Detail, adviceUser)
+	switch {
+	case st.quiet: // the guard says it, once for all phones
+		level = slog.LevelDebug
+	case f.Reach == presence.Refused:
 		level = slog.LevelInfo
 	}
 	st.reach, st.detail = f.Reach, f.Detail
