@@ -35,6 +35,10 @@ func TestContradictions(t *testing.T) {
 	shared := func(in LineInput) LineInput { in.Shared = true; return in }
 	elsewhere := saw("lan/sw2", time.Second, Facts{Port: &Port{Switch: "sw2", Name: "Gi2/0/9", LinkUp: true, LinkKnown: true, Neighbour: true}})
 	addressless := saw("lan/sw1", time.Second, Facts{Port: &Port{Switch: "sw1", Name: "Gi1/0/3", LinkUp: true, LinkKnown: true, Neighbour: true, Addressless: true}})
+	other := func(misses int) Observation {
+		return saw("phone/reach-web", time.Second, Facts{Reach: &Reach{Outcome: Other, Misses: misses, Via: "web", Detail: "its address answers for another phone"}})
+	}
+	before := saw("phone/web", 50*time.Second, Facts{Reach: &Reach{Outcome: Answered, Via: "web"}})
 	early := func(o Observation) Observation { o.Seen = noon.Add(time.Hour); return o }
 
 	for _, tc := range []struct {
@@ -76,6 +80,13 @@ func TestContradictions(t *testing.T) {
 		{"a shared line is used elsewhere, by both words", []Observation{lineInfo(time.Second, Line{Number: "1001", State: LineConfirmed, Elsewhere: true})},
 			[]LineInput{shared(told(time.Second, Line{State: LineConfirmed, Sites: []netip.Addr{there}}))}, Idle, Fine, Live, ""},
 		{"the clock jumped during a poll: what is dated tomorrow vouches for now", []Observation{early(web(true, registered))}, nil, InUse, Fine, Live, "phone/web"},
+		{"another phone answers at its address, and its port has neither link nor power", []Observation{before, other(0), port(false, false, PowerSearching)}, nil, Unpowered, NoPower, Live, "lan/sw1"},
+		{"another phone answers at its address, and its port has no link", []Observation{before, other(0), port(false, false, PowerDelivering)}, nil, Unreachable, NoLink, Live, "lan/sw1"},
+		{"another phone answers at its address, where it was silent before", []Observation{before, other(3)}, nil, Unreachable, NoAnswer, Live, "phone/reach-web"},
+		{"another phone answers at its address, and nobody else knows of it", []Observation{before, other(0)}, nil, StateUnknown, CauseNotKnown, Live, ""},
+		{"another phone answers at its address, and a call server knows of its call", []Observation{before, other(0)}, []LineInput{told(time.Minute, busy)}, InUse, Fine, Live, "dialog/pbx"},
+		{"another phone answers at its address, and it answers OPTIONS elsewhere", []Observation{options, other(0), port(false, false, PowerSearching)}, nil, StateUnknown, CauseNotKnown, Live, ""},
+		{"another phone answers at its address, and its switch has it linked without one", []Observation{before, other(0), addressless}, nil, Unreachable, NoAddress, Live, "lan/sw1"},
 		{"the switch is dated yesterday, the phone answers now", []Observation{web(false, registered), old(port(false, false, PowerSearching)), old(missed(3))}, nil, Idle, Fine, Live, "phone/web"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -134,7 +145,9 @@ func TestNoDarknessWithoutEvidence(t *testing.T) {
 		evidence := func(has func(Observation) bool) bool {
 			return slices.ContainsFunc(in.Own, func(o Observation) bool { return has(o) && (d.Freshness == LastKnown || o.LiveAt(noon)) })
 		}
-		silent := evidence(func(o Observation) bool { return o.Reach != nil && o.Reach.Outcome == Silent })
+		silent := evidence(func(o Observation) bool {
+			return o.Reach != nil && (o.Reach.Outcome == Silent || o.Reach.Outcome == Other && o.Reach.Misses > 0)
+		})
 		unlinked := evidence(func(o Observation) bool { return o.Port != nil && o.Port.LinkKnown && !o.Port.LinkUp })
 		addressless := evidence(func(o Observation) bool { return o.Port != nil && o.Port.Addressless })
 		switch d.State {

@@ -25,16 +25,17 @@ type darkness struct {
 func (f *fusion) dark(calls verdict) darkness {
 	misses, silent := f.silence()
 	port, power := f.portDown()
+	lost := misses > 0 || !f.everReached() || f.displaced()
 	switch {
 	case misses == 0 && f.answering():
 		return f.registered(calls)
-	case port != nil && (misses > 0 || !f.everReached()):
+	case port != nil && lost:
 		return f.unplugged(port, power, silent)
 	case calls.exact && calls.live && calls.state != Idle && f.portUp():
 		if misses >= Misses {
 			return darkness{because: silent, cause: NoAnswer, hint: "on a call, and its web page does not answer"}
 		}
-	case f.addressless() != nil && (misses > 0 || !f.everReached()):
+	case f.addressless() != nil && lost:
 		return f.withoutAddress(silent)
 	case misses >= Misses:
 		return f.deaf(silent)
@@ -63,7 +64,7 @@ func (f *fusion) reaches() []Observation {
 // silence is the longest run of unanswered polls of a device that answers on no way.
 func (f *fusion) silence() (misses int, because []Evidence) {
 	for _, o := range f.reaches() {
-		if o.Reach.Outcome != Silent {
+		if o.Reach.heard() {
 			return 0, nil
 		}
 		if o.Reach.Misses > 0 {
@@ -79,11 +80,17 @@ func (f *fusion) silence() (misses int, because []Evidence) {
 }
 
 func (f *fusion) answering() bool {
-	return slices.ContainsFunc(f.reaches(), func(o Observation) bool { return o.Reach.Outcome != Silent })
+	return slices.ContainsFunc(f.reaches(), func(o Observation) bool { return o.Reach.heard() })
+}
+
+// displaced reports that another device answers at the address: of this one nothing is
+// heard there, and what its port says counts.
+func (f *fusion) displaced() bool {
+	return slices.ContainsFunc(f.reaches(), func(o Observation) bool { return o.Reach.Outcome == Other })
 }
 
 func (f *fusion) everReached() bool {
-	return slices.ContainsFunc(f.own, func(o Observation) bool { return o.Reach != nil && o.Reach.Outcome != Silent })
+	return slices.ContainsFunc(f.own, func(o Observation) bool { return o.Reach.heard() })
 }
 
 // portDown is the live evidence that the port has no link, unless some switch
@@ -226,6 +233,10 @@ func (f *fusion) registered(calls verdict) darkness {
 			}
 			d.hint = cmp.Or(d.hint, o.Reach.Detail, "its answers over "+o.Reach.Via+" are "+string(o.Reach.Outcome))
 			d.because = append(d.because, Evidence{o.Source, f.in.Name + " " + string(o.Reach.Outcome), o.Seen, true})
+		}
+		if o.Reach.Outcome == Other {
+			d.hint = cmp.Or(d.hint, o.Reach.Detail, "another device answers at its address")
+			d.because = append(d.because, Evidence{o.Source, f.in.Name + " not at its address: another device is", o.Seen, true})
 		}
 	}
 	for _, o := range f.own {

@@ -52,7 +52,7 @@ func (f *fusion) counts(o Observation) bool { return f.then || o.LiveAt(f.now) }
 // device since then, and nothing that changes the state, confirms it.
 func (f *fusion) lastSeen(at time.Time) time.Time {
 	for _, o := range f.own {
-		if o.TTL != Forever && o.LiveAt(f.now) && o.Seen.After(at) && (o.Reach == nil || o.Reach.Outcome != Silent) {
+		if o.TTL != Forever && o.LiveAt(f.now) && o.Seen.After(at) && (o.Reach == nil || o.Reach.heard()) {
 			at = o.Seen
 		}
 	}
@@ -71,7 +71,7 @@ func (f *fusion) refuted(was DeviceState) bool {
 		case was == Unregistered:
 			return false
 		}
-		return o.Reach != nil && o.Reach.Outcome != Silent || o.Port != nil && o.Port.LinkUp
+		return o.Reach.heard() || o.Port != nil && o.Port.LinkUp
 	})
 }
 

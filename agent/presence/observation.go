@@ -90,20 +90,25 @@ type Line struct {
 // Reach is how a device answered when it was last asked over the network.
 type Reach struct {
 	Outcome ReachOutcome
-	Misses  int    // polls in a row without any answer
+	Misses  int    // polls in a row without any answer of its own
 	Via     string // "web", "sip", "snmp"
 	Detail  string // what an administrator would want to read
 }
+
+// heard reports whether the device itself has answered.
+func (r *Reach) heard() bool { return r != nil && r.Outcome != Silent && r.Outcome != Other }
 
 // ReachOutcome is one of the outcomes below.
 type ReachOutcome string
 
 // Refused proves that the host lives: it said no. Garbled: it answered, and not sense.
+// Other is no word on the device at all: another one answered at its address.
 const (
 	Answered ReachOutcome = "answered"
 	Refused  ReachOutcome = "refused"
 	Garbled  ReachOutcome = "garbled"
 	Silent   ReachOutcome = "silent"
+	Other    ReachOutcome = "other"
 )
 
 // Registration is where a device is registered.

@@ -26,7 +26,7 @@ func drawObservation(t *rapid.T, device string) Observation {
 		o.Calls = &Calls{Exact: rapid.Bool().Draw(t, "exact"), Lines: []Line{drawLine(t)}}
 	}
 	if rapid.Bool().Draw(t, "reach") {
-		o.Reach = &Reach{Outcome: rapid.SampledFrom([]ReachOutcome{Answered, Refused, Garbled, Silent}).Draw(t, "outcome"),
+		o.Reach = &Reach{Outcome: rapid.SampledFrom([]ReachOutcome{Answered, Refused, Garbled, Silent, Other}).Draw(t, "outcome"),
 			Misses: rapid.IntRange(0, 5).Draw(t, "misses"), Via: rapid.SampledFrom([]string{"web", "sip"}).Draw(t, "via")}
 	}
 	if rapid.Bool().Draw(t, "port") {

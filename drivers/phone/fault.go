@@ -81,6 +81,8 @@ func (f *Fault) Outcome() string {
 		return "timeout"
 	case presence.Refused, presence.Garbled:
 		return string(f.Reach)
+	case presence.Other:
+		return string(presence.Garbled)
 	}
 	return "error"
 }

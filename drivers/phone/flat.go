@@ -101,7 +101,7 @@ func (w *sweep) status(ctx context.Context, path string) (Status, error) {
 // takeStatus tells what a status page says.
 func (w *sweep) takeStatus(at time.Time, s Status) error {
 	if mac := strings.TrimPrefix(strings.ToUpper(w.phone.Name), "SEP"); sepName(w.phone.Name) && s.MAC != "" && s.MAC != mac {
-		return garbled(w.a.status, "%s: %s", adviceMoved, s.MAC)
+		return another(w.a.status, s.MAC)
 	}
 	w.a.family, w.a.deviceAt = s.family(), at
 	w.a.device = s.device()

@@ -4,12 +4,12 @@ import (
 	"context"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"pilotlight/agent/presence"
 	"pilotlight/agent/schedule"
 )
 
@@ -57,7 +57,12 @@ func (w *webPoller) stands(p Phone, there bool) {
 }
 
 // another reports whether another phone answered in place of the one that was asked.
-func (f *Fault) another() bool { return strings.HasPrefix(f.Detail, adviceMoved) }
+func (f *Fault) another() bool { return f.Reach == presence.Other }
+
+// another is that fault.
+func another(page, name string) *Fault {
+	return &Fault{Reach: presence.Other, Page: page, Detail: adviceMoved + ": " + name}
+}
 
 // roster is whom the driver asks: the phones that are listed, and those that
 // were found since it was made.

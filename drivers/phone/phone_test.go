@@ -154,7 +154,7 @@ func TestHostilePhones(t *testing.T) {
 		{"redirects elsewhere", phoneAt(t, elsewhere.URL), presence.Garbled, "another host (127.0.0.2:80)"},
 		{"redirects in a circle", phoneAt(t, round.URL), presence.Garbled, "redirects twice"},
 		{"speaks no HTTP", raw(t, says("SSH-2.0-dropbear\r\n")), presence.Garbled, "not sense"},
-		{"is another phone", raw(t, says(ok(strings.ReplaceAll(string(device), "0C1167AA0001", "0C1167AAFFFF")))), presence.Garbled, "SEP0C1167AAFFFF"},
+		{"is another phone", raw(t, says(ok(strings.ReplaceAll(string(device), "0C1167AA0001", "0C1167AAFFFF")))), presence.Other, "SEP0C1167AAFFFF"},
 		{"is no phone", raw(t, says(ok("<html><body/></html>"))), presence.Garbled, "root is html"},
 		{"fails", raw(t, says("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")), presence.Garbled, "HTTP 503"},
 		{"has no such page", raw(t, says("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n")), presence.Garbled, "3PCC firmware"},

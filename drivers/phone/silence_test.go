@@ -116,3 +116,23 @@ func TestWhatWasReadIsToldThoughTheVisitFails(t *testing.T) {
 		}
 	}
 }
+
+// Another phone that answers at the address ends no misses, and makes none.
+func TestAnotherPhoneIsNoAnswer(t *testing.T) {
+	f := &fakePhone{folder: "8865"}
+	p := serve(t, f) // which is listed as another
+	f.hangs(pathDevice, pathNetwork)
+	b := run(t, Config{Phones: []Phone{p}, Web: 50 * time.Millisecond, Timeout: 100 * time.Millisecond, Domain: "example.com"}, nil)
+	b.Wait(t, 5*time.Second, func(o presence.Observation) bool { return o.Reach != nil && o.Reach.Misses == 1 })
+	f.odd.Clear()
+	o := b.Wait(t, 5*time.Second, func(o presence.Observation) bool { return o.Reach != nil && o.Reach.Outcome == presence.Other })
+	again := b.Wait(t, 5*time.Second, func(a presence.Observation) bool { return a.Seen.After(o.Seen) })
+	if o.Reach.Misses < 1 || again.Reach.Misses != o.Reach.Misses || !strings.Contains(o.Reach.Detail, "SEP0C1167AA0004") {
+		t.Errorf("%+v, then %+v", o.Reach, again.Reach)
+	}
+	for _, o := range b.All() {
+		if o.Source != sourceReachWeb {
+			t.Errorf("of another phone is told %+v", o)
+		}
+	}
+}

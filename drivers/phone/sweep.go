@@ -278,7 +278,7 @@ func (w *sweep) tell(source string, at time.Time, pace time.Duration, f presence
 // to another phone must not lend this one its state.
 func (s *session) isWho(host string) error {
 	if sepName(s.phone.Name) && sepName(host) && !strings.EqualFold(s.phone.Name, host) {
-		return garbled(pathDevice, "%s: %s", adviceMoved, strings.ToUpper(host))
+		return another(pathDevice, strings.ToUpper(host))
 	}
 	return nil
 }

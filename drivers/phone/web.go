@@ -219,6 +219,7 @@ func (w *webPoller) missed(ctx context.Context, p Phone, st *webState, sweep *sw
 	case presence.Silent:
 		st.misses++
 		w.doubt(p.Name, st.misses)
+	case presence.Other: // of this phone nothing was heard, and nothing missed
 	default:
 		st.misses = 0
 	}
