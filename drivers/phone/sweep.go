@@ -121,7 +121,9 @@ func (w *sweep) read(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if !w.heard { // no page was to be asked for: that it answers has still to be seen
+	// That it answers has still to be seen where no page was to be asked for; and where
+	// some are refused and none was read, whether all are.
+	if !w.heard || !known && len(w.told) == 0 && w.denied() {
 		if err := w.identity(ctx); err != nil {
 			return err
 		}

@@ -150,7 +150,7 @@ func sends(path string, err error) error {
 // a phone has no such page is none.
 func (w *sweep) trouble() *Fault {
 	if f := w.a.keys.why; f != nil {
-		return &Fault{Reach: f.Reach, Detail: f.Page + ": " + f.Detail}
+		return garbled("", "%s: %s", f.Page, f.Detail)
 	}
 	for _, path := range slices.Sorted(maps.Keys(w.a.troubles)) {
 		f := w.a.troubles[path].fault
@@ -158,11 +158,18 @@ func (w *sweep) trouble() *Fault {
 		if !told || f.gone() {
 			continue
 		}
-		out := &Fault{Reach: f.Reach, Detail: f.Page + ": " + f.Detail}
-		if out.Reach == presence.Silent { // this page is: the phone is not
-			out.Reach = presence.Garbled
-		}
-		return out
+		// This page is silent, or refused: the phone, which was read, is not.
+		return garbled("", "%s: %s", f.Page, f.Detail)
 	}
 	return nil
+}
+
+// denied reports that a page is refused for now.
+func (w *sweep) denied() bool {
+	for path, t := range w.a.troubles {
+		if t.fault.denied() && !w.has(path) {
+			return true
+		}
+	}
+	return false
 }

@@ -227,15 +227,32 @@ func TestAMissingPageIsRemembered(t *testing.T) {
 	}
 }
 
-// A refused open page is said, as what it is.
+// A refused open page is said, as that page's trouble: web access is on, or no other
+// page would be read.
 func TestARefusedOpenPageIsSaid(t *testing.T) {
 	v := visiting(t, "7962", "SEP0C1167AA0005", Credentials{})
 	v.f.sends(streamPath(1), 403, "")
 	for range 2 {
 		facts, _ := v.visit()
-		if v.trouble == nil || v.trouble.Reach != presence.Refused || !strings.Contains(v.trouble.Detail, "Read Only") || facts[sourceWeb].Calls != nil {
+		if v.trouble == nil || v.trouble.Reach != presence.Garbled || !strings.HasPrefix(v.trouble.Detail, streamPath(1)) || !strings.Contains(v.trouble.Detail, "Read Only") || facts[sourceWeb].Calls != nil {
 			t.Errorf("%+v, %+v", v.trouble, facts[sourceWeb])
 		}
+	}
+}
+
+// A phone that refuses all its pages has web access off, whichever of them is due.
+func TestAPhoneThatRefusesEachPageIsRefused(t *testing.T) {
+	v := visiting(t, "7962", "SEP0C1167AA0005", Credentials{})
+	v.visit()
+	for _, path := range []string{pathDevice, pathNetwork, streamPath(1), pathPort + "?1"} {
+		v.f.sends(path, 403, "")
+	}
+	for n := range 4 {
+		_, asked, err := v.try()
+		if f := faultIn(err); f == nil || f.Reach != presence.Refused {
+			t.Errorf("visit %d: %v after %q", n, err, asked)
+		}
+		v.later(20 * time.Second)
 	}
 }
 
