@@ -347,3 +347,17 @@ func TestThePasswordIsNotPrinted(t *testing.T) {
 		}
 	}
 }
+
+// A call whose audio moves to another stream goes on: one page more is read after it.
+func TestACallThatMovesToAnotherStreamGoesOn(t *testing.T) {
+	v := visiting(t, "7962", "SEP0C1167AA0005", Credentials{})
+	for n, active := range []int{0, 1, 2, 3, 3, 2, 1, 2, 0, 0} {
+		for i := 1; i <= 3; i++ {
+			v.f.files.Store(streamPath(i), map[bool]string{true: "stream-active.xml", false: "stream-idle.xml"}[i == active])
+		}
+		facts, asked := v.visit()
+		if c := facts[sourceWeb].Calls; c == nil || busy(c) != (active > 0) {
+			t.Errorf("visit %d, stream %d is active: told %+v after %q", n, active, c, asked)
+		}
+	}
+}

@@ -110,7 +110,7 @@ func (w *sweep) clarify(ctx context.Context, lines string, info *LineInfo) error
 }
 
 // streams reads StreamingStatisticsX: 2 and 3 while the one before is active, or
-// was active itself at the last poll. They are not whole where one could not be
+// was active itself at the last poll, and one more. They are not whole where one could not be
 // read and no other is active: then they do not tell whether audio flows.
 func (w *sweep) streams(ctx context.Context, was int) (all []StreamInfo, whole bool, _ error) {
 	for n := 1; n <= w.a.family.Streams; n++ {
@@ -130,7 +130,7 @@ func (w *sweep) streams(ctx context.Context, was int) (all []StreamInfo, whole b
 		all = append(all, s)
 		if s.Active {
 			w.a.streams = n
-		} else if n >= was {
+		} else if n > was { // one more than was active: the audio may have moved there
 			break
 		}
 	}
