@@ -1,8 +1,10 @@
 package simple
 
 import (
-	"hash/maphash"
+	"errors"
+	"math/rand/v2"
 	"strconv"
+	"syscall"
 	"time"
 
 	"pilotlight/agent/access"
@@ -24,16 +26,18 @@ func (r *run) kick(s *subscription) {
 		return
 	}
 	now := time.Now()
-	if now.Before(s.heldUntil) {
-		r.alarm(s, s.heldUntil)
+	if s.due == last {
+		b, _ := r.bodyFor(s, now, true)
+		r.forget(s, s.event)
+		r.notify(s, "terminated;reason="+s.closing, b)
 		return
 	}
-	if s.due == change {
-		if next := s.toldAt.Add(r.c.Interval[s.Package]); now.Before(next) {
-			s.heldUntil = next
-			r.alarm(s, next)
-			return
-		}
+	if next := s.toldAt.Add(r.c.Interval[s.Package]); s.due == change && s.heldUntil.Before(next) {
+		s.heldUntil = next
+	}
+	if now.Before(s.heldUntil) {
+		r.wake(s)
+		return
 	}
 	if !r.reserve(s) {
 		return
@@ -52,27 +56,34 @@ func (r *run) kick(s *subscription) {
 }
 
 // reserve sees to it that the next CSeq was never used, not even in a life that a
-// crash ended. It reports false while that has to be written first.
+// crash ended. It reports false while that has to be written first. One number is
+// left in any case, for the NOTIFY that ends the subscription.
 func (r *run) reserve(s *subscription) bool {
-	if s.Reserve-s.cseq > reserveBy/4 {
+	if s.granted-s.cseq > reserveBy/4 {
 		return true
 	}
 	if !s.reserving {
-		s.reserving = true
-		next := s.record
-		next.Reserve += reserveBy
-		r.keep.put(s.LocalTag, next.encode(), func(err error) {
+		// The record has the new reserve from now on: whatever is written of it in
+		// the meantime, a refresh, must not take it back.
+		s.reserving, s.Reserve = true, s.granted+reserveBy
+		reserve := s.Reserve
+		r.keep.put(s.LocalTag, s.encode(), func(err error) {
 			r.inbox.post(func() {
 				s.reserving = false
 				if err == nil {
-					s.Reserve = next.Reserve
+					s.granted = reserve
+				} else {
+					s.heldUntil = time.Now().Add(keepAgain) // the disk is asked again, and not in a circle
 				}
 				r.kick(s)
 			})
 		})
 	}
-	return s.Reserve-s.cseq > 1
+	return s.granted-s.cseq > 1
 }
+
+// keepAgain is the pause after a write that failed.
+const keepAgain = time.Second
 
 // state is the Subscription-State of a subscription that goes on.
 func (s *subscription) state(now time.Time) string {
@@ -87,11 +98,8 @@ func (s *subscription) state(now time.Time) string {
 func (r *run) notify(s *subscription, state string, octets []byte) {
 	s.busy = true
 	s.cseq++
-	name := s.Package
-	if s.EventID != "" {
-		name += ";id=" + s.EventID
-	}
-	req := sip.InDialog{Method: "NOTIFY", CSeq: s.cseq, Event: name, SubscriptionState: state, Body: octets}
+	req := sip.InDialog{Method: "NOTIFY", CSeq: s.cseq, Event: event.Header{Package: s.Package, ID: s.EventID}.String(),
+		SubscriptionState: state, Body: octets}
 	if len(octets) > 0 {
 		req.ContentType = s.body
 	}
@@ -103,36 +111,83 @@ func (r *run) notify(s *subscription, state string, octets []byte) {
 // answered takes what became of a NOTIFY (RFC 6665 §4.2.2, EV-11).
 func (r *run) answered(s *subscription, a sip.Answer) {
 	s.busy = false
-	ok := a.Status/100 == 2
-	r.count.answered(ok)
-	switch {
-	case s.ended:
+	what := s.verdict(a)
+	r.count.answered(what == told)
+	if s.ended {
 		return
-	case ok:
-		s.again = false
+	}
+	switch what {
+	case told:
+		s.again, s.failures = false, 0
 		r.reached(s, true)
-	case a.Err != nil && s.Transport != "udp":
-		s.again, s.due = true, max(s.due, change)
-		r.reached(s, false) // its stream is gone: it may come back, and is told then
-		return
-	case a.Err != nil, over(a.Status):
+	case over:
 		r.forget(s, event.EventNoResource)
 		return
-	default: // 500, 503 and their like are of this one transaction (RFC 5057)
+	case lost:
+		if s.due == last {
+			r.forget(s, s.event)
+			return
+		}
 		s.again, s.due = true, max(s.due, change)
-		s.heldUntil = time.Now().Add(max(a.RetryAfter, 5*time.Second))
+		r.reached(s, false) // it may come back, and is told then
+		return
+	case failed:
+		s.again, s.due = true, max(s.due, change)
+		s.heldUntil = time.Now().Add(s.pause(a))
 	}
 	r.kick(s)
 }
 
-// over: these answers end the subscription (RFC 6665 §4.2.2).
-func over(status int) bool {
-	switch status {
-	case 404, 405, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604:
-		return true
+// verdict is what an answer means for the subscription.
+type verdict uint8
+
+const (
+	told   verdict = iota
+	failed         // this one transaction (RFC 5057): tried again
+	lost           // the stream is gone, and nobody takes a new one
+	over           // nobody is there any more
+)
+
+func (s *subscription) verdict(a sip.Answer) verdict {
+	if a.Err == nil {
+		switch a.Status {
+		// RFC 6665 §4.2.2; and there is no password that 401 and 407 would get.
+		case 404, 405, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604, 401, 407:
+			return over
+		}
+		if a.Status/100 == 2 {
+			return told
+		}
+		return failed
 	}
-	return false
+	var fault *sip.Error
+	var noWay *sip.NoWay
+	switch {
+	case errors.Is(a.Err, sip.ErrFull):
+		return failed // it is us who are too busy
+	case s.stream:
+		return lost
+	case errors.Is(a.Err, syscall.ECONNREFUSED), errors.As(a.Err, &noWay), errors.As(a.Err, &fault) && fault.Timeout():
+		return over
+	}
+	return failed // a name server that is away, an endpoint that stops
 }
+
+// pause is how long a subscription rests whose NOTIFY failed: longer each time,
+// and as long as the watcher asks for, within reason.
+func (s *subscription) pause(a sip.Answer) time.Duration {
+	if errors.Is(a.Err, sip.ErrFull) {
+		return time.Second + rand.N(time.Second)
+	}
+	wait := min(minPause<<min(s.failures, 16), maxPause)
+	s.failures++
+	return max(wait, min(a.RetryAfter, time.Hour))
+}
+
+const (
+	minPause = 5 * time.Second
+	maxPause = 5 * time.Minute
+)
 
 func (r *run) reached(s *subscription, ok bool) {
 	if s.unreachable == !ok {
@@ -146,14 +201,15 @@ func (r *run) reached(s *subscription, ok bool) {
 	}
 }
 
-// end tells the watcher that the subscription is over, and forgets it.
+// end tells the watcher that the subscription is over, when the NOTIFY under way
+// was answered, and forgets it.
 func (r *run) end(s *subscription, reason string, why event.WatcherEvent) {
-	if s.ended || r.subs[s.key] != s {
+	if s.ended || s.due == last || r.subs[s.key] != s {
 		return
 	}
-	b, _ := r.bodyFor(s, time.Now(), true)
-	r.forget(s, why)
-	r.notify(s, "terminated;reason="+reason, b)
+	r.quiet(s)
+	s.closing, s.event, s.due = reason, why, last
+	r.kick(s)
 }
 
 // forget ends a subscription without a word to its watcher.
@@ -161,55 +217,3 @@ func (r *run) forget(s *subscription, why event.WatcherEvent) {
 	s.ended, s.event = true, why
 	r.remove(s)
 }
-
-// body is what a NOTIFY carries, and a tag by which two are compared.
-type body struct {
-	octets []byte
-	tag    uint64
-}
-
-// bodyKey is what decides a body, beside the document.
-type bodyKey struct {
-	pkg, kind, entity, agent string
-	polite                   bool
-}
-
-// bodyFor is what s is told now; false where it has been told just that and was
-// not asked.
-func (r *run) bodyFor(s *subscription, now time.Time, full bool) ([]byte, bool) {
-	if s.how == access.Confirm {
-		return nil, full // nothing is told before somebody decides (PRES-03)
-	}
-	q := question{of: s.in, entity: s.Entity, kind: s.body, agent: s.UserAgent, polite: s.how == access.PoliteBlock, now: now}
-	if s.pkg.tell != nil {
-		return s.pkg.tell(q, &s.told, full || s.again)
-	}
-	b := s.in.view(s.pkg, q)
-	if !full && !s.again && b.tag == s.sent {
-		return nil, false
-	}
-	s.sent = b.tag
-	return b.octets, true
-}
-
-// view finds a body that was rendered for another watcher, or renders it.
-func (w *watched) view(pkg *eventPackage, q question) body {
-	key := bodyKey{pkg.name, q.kind, q.entity, q.agent, q.polite}
-	if b, ok := w.bodies[key]; ok {
-		return b
-	}
-	b := body{octets: pkg.view(q)}
-	b.tag = maphash.Bytes(seed, b.octets)
-	if w.bodies == nil {
-		w.bodies = map[bodyKey]body{}
-	}
-	if len(w.bodies) < maxBodies {
-		w.bodies[key] = b
-	}
-	return b
-}
-
-// maxBodies bounds the renderings kept of one document.
-const maxBodies = 16
-
-var seed = maphash.MakeSeed()

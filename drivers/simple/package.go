@@ -23,12 +23,12 @@ type eventPackage struct {
 
 // question is what a body is to tell.
 type question struct {
-	of     *watched
-	entity string // the presentity as the watcher named it
-	kind   string // the content type
-	agent  string // the watcher's User-Agent
-	polite bool   // to look like somebody who is offline
-	now    time.Time
+	of      *watched
+	entity  string // the presentity as the watcher named it
+	kind    string // the content type
+	dialect pidf.Dialect
+	polite  bool // to look like somebody who is offline
+	now     time.Time
 }
 
 // packages are those that are served (RFC 3856, 4235, 3842, 3857).

@@ -14,7 +14,7 @@ func viewPresence(q question) []byte {
 	if q.polite || !q.of.known {
 		return pidf.Offline(q.entity)
 	}
-	return pidf.RenderAs(q.of.doc, q.entity, pidf.DialectOf(q.agent, q.kind))
+	return pidf.RenderAs(q.of.doc, q.entity, q.dialect)
 }
 
 // tellDialogs tells the dialogs of a line, or of all lines of a person.

@@ -1,15 +1,12 @@
 package simple
 
 import (
-	"container/heap"
 	"context"
-	"errors"
 	"log/slog"
 	"time"
 
 	"pilotlight/agent/ledger"
 	"pilotlight/agent/presence"
-	"pilotlight/drivers/internal/event"
 )
 
 // run is one life of the driver. All but inbox, docs and keep belongs to the loop.
@@ -119,54 +116,6 @@ func (r *run) forgetIfIdle(w *watched) {
 	}
 }
 
-// alarm wakes the loop for a subscription.
-type alarm struct {
-	at time.Time
-	s  *subscription
-}
-
-// alarms is a heap of them; those of subscriptions that have changed their mind
-// ring for nothing.
-type alarms []alarm
-
-func (a alarms) Len() int           { return len(a) }
-func (a alarms) Less(i, j int) bool { return a[i].at.Before(a[j].at) }
-func (a alarms) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
-func (a *alarms) Push(x any)        { *a = append(*a, x.(alarm)) }
-func (a *alarms) Pop() any {
-	old := *a
-	last := old[len(old)-1]
-	old[len(old)-1] = alarm{}
-	*a = old[:len(old)-1]
-	return last
-}
-
-func (r *run) alarm(s *subscription, at time.Time) { heap.Push(&r.alarms, alarm{at, s}) }
-
-func (r *run) setTimer() {
-	if len(r.alarms) > 0 {
-		r.timer.Reset(max(0, time.Until(r.alarms[0].at)))
-	}
-}
-
-// ring looks at the subscriptions whose time has come.
-func (r *run) ring(now time.Time) {
-	for len(r.alarms) > 0 && !now.Before(r.alarms[0].at) {
-		s := heap.Pop(&r.alarms).(alarm).s
-		switch {
-		case s.ended || r.subs[s.key] != s:
-		case !now.Before(s.Expires.Add(grace)):
-			r.end(s, "timeout", event.EventTimeout)
-		default:
-			r.kick(s)
-		}
-	}
-}
-
-// grace is how long a subscription is kept beyond its time, for a refresh on
-// its way (EV-22).
-const grace = 32 * time.Second
-
 // admit enters a new subscription. It reports false where there is no room.
 func (r *run) admit(s *subscription) bool {
 	if len(r.subs) >= maxSubscriptions || r.watchers[s.Watcher] >= maxPerWatcher {
@@ -177,7 +126,7 @@ func (r *run) admit(s *subscription) bool {
 	r.watchers[s.Watcher]++
 	s.in.subs = append(s.in.subs, s)
 	r.count.subscribed(s.Package, 1)
-	r.alarm(s, s.Expires.Add(grace))
+	r.wake(s)
 	r.winfoChanged(s.in)
 	return true
 }
@@ -203,6 +152,7 @@ func (r *run) remove(s *subscription) {
 	if s.unreachable {
 		r.count.reach(1)
 	}
+	r.quiet(s)
 	r.keep.drop(s.LocalTag)
 	r.winfoChanged(s.in)
 	r.forgetIfIdle(s.in)
@@ -215,42 +165,4 @@ func (r *run) winfoChanged(w *watched) {
 			r.want(s, change)
 		}
 	}
-}
-
-// restoreWithin is over how long the first NOTIFYs after a restart are spread.
-const restoreWithin = 1500 * time.Millisecond
-
-// restore takes up the subscriptions of the last life: the same dialogs, with
-// numbers above all that can have been used.
-func (r *run) restore() error {
-	var gone []string
-	var all []*subscription
-	now := time.Now()
-	err := r.n.Drawer.Each(keyPrefix, func(key string, value []byte) error {
-		rec, err := decodeRecord(value)
-		pkg := packageOf(rec.Package)
-		if err != nil || pkg == nil || now.After(rec.Expires.Add(grace)) {
-			gone = append(gone, key)
-			return nil
-		}
-		s := &subscription{record: rec, pkg: pkg, cseq: rec.Reserve, told: event.Told{Next: rec.Reserve}, began: now, event: event.EventSubscribe}
-		all = append(all, s)
-		return nil
-	})
-	for _, key := range gone {
-		err = errors.Join(err, r.n.Drawer.Delete(r.ctx, key))
-	}
-	for i, s := range all {
-		s.open()
-		if s.body = s.choose(); s.body == "" || !r.admit(s) {
-			continue
-		}
-		s.how = r.n.Access.Watch(s.Watcher, s.Of)
-		s.heldUntil = now.Add(restoreWithin * time.Duration(i) / time.Duration(len(all)))
-		r.want(s, asked)
-	}
-	if len(all) > 0 {
-		r.log.Info("subscriptions go on", "count", len(all))
-	}
-	return err
 }

@@ -149,6 +149,13 @@ func (d *Driver) Run(ctx context.Context) error {
 		return err
 	}
 	defer feed.Close()
+	for {
+		doc, more := feed.TryNext()
+		if !more {
+			break
+		}
+		r.changed(doc)
+	}
 	if err := r.restore(); err != nil {
 		return err
 	}

@@ -57,19 +57,16 @@ func (r *run) begin(ctx context.Context, in *sip.Incoming, who caller, expires t
 		r.refuse(in, no)
 		return
 	}
-	var admitted bool
-	if err := r.do(ctx, func() { no, admitted = r.mayBegin(s) }); err != nil {
+	fetch := expires == 0
+	if err := r.do(ctx, func() { no = r.mayBegin(s, fetch) }); err != nil {
+		r.inbox.post(func() { r.remove(s) }) // should it have been admitted after all
 		return
 	}
-	switch {
-	case no != nil:
+	if no != nil {
 		r.refuse(in, no)
 		return
-	case !admitted:
-		r.refuse(in, &refusal{status: 503, header: sip.Header{{Name: "Retry-After", Value: "60"}}})
-		return
 	}
-	if expires > 0 {
+	if !fetch {
 		if err := r.durable(ctx, s.LocalTag, s.record); err != nil {
 			r.inbox.post(func() { r.remove(s) })
 			r.refuse(in, &refusal{status: 500})
@@ -79,23 +76,24 @@ func (r *run) begin(ctx context.Context, in *sip.Incoming, who caller, expires t
 	r.answer(in, s, expires)
 	r.inbox.post(func() {
 		s.busy = false
-		r.arrived(s)
-		if expires == 0 {
-			r.end(s, "timeout", event.EventTimeout)
+		if fetch {
+			s.closing = "timeout"
+			r.want(s, last)
 			return
 		}
+		r.arrived(s)
 		r.want(s, asked)
 	})
 }
 
 // newSubscription is the subscription that a SUBSCRIBE asks for.
 func (d *Driver) newSubscription(in *sip.Incoming, who caller, expires time.Duration) (*subscription, *refusal) {
-	contact, err := sip.ParseAddress(in.Header.Get("Contact"))
-	if err != nil {
-		return nil, &refusal{status: 400} // a dialog needs one (RFC 3261 §8.1.1.8)
+	contact, no := target(in)
+	if no != nil {
+		return nil, no
 	}
-	if u, err := sip.ParseURI(contact.URI); err != nil || u.Scheme != "sip" {
-		return nil, &refusal{status: 400}
+	if _, empty := in.To.Params["tag"]; empty || contact == "" {
+		return nil, &refusal{status: 400} // a dialog needs a Contact (RFC 3261 §8.1.1.8), and one tag at each end
 	}
 	of := presence.At(in.URI.User, d.c.Domain)
 	now := time.Now()
@@ -103,17 +101,24 @@ func (d *Driver) newSubscription(in *sip.Incoming, who caller, expires time.Dura
 	s.record = record{
 		Of: of, Watcher: who.as, Entity: string(of), Package: in.Event, EventID: in.EventID,
 		Accept: in.Header.List("Accept"), CallID: in.CallID, LocalTag: sip.Random(8), RemoteTag: in.FromTag(),
-		Remote: in.Header.Get("From"), Target: contact.URI, Route: in.Header.List("Record-Route"),
+		Remote: in.Header.Get("From"), Target: contact, Route: in.Header.List("Record-Route"),
 		Transport: in.Transport, Peer: in.Source, ContactAt: in.Local, RemoteSeq: in.CSeq,
 		Reserve: reserveBy, Expires: now.Add(expires), UserAgent: cut(in.Header.Get("User-Agent"), 64),
 	}
 	s.Local = in.Header.Get("To") + ";tag=" + s.LocalTag
+	s.granted = s.Reserve
+	if len(s.encode()) > maxRecord {
+		return nil, &refusal{status: 513}
+	}
 	if s.body = s.choose(); s.body == "" {
 		return nil, &refusal{status: 406, header: sip.Header{{Name: "Accept", Value: strings.Join(s.pkg.types, ", ")}}}
 	}
 	s.open()
 	return s, nil
 }
+
+// maxRecord bounds what a watcher has us keep: its names, tags and routes.
+const maxRecord = 4096
 
 func cut(s string, n int) string { return s[:min(len(s), n)] }
 
@@ -128,23 +133,31 @@ func (s *subscription) choose() string {
 
 // open makes the dialog that NOTIFYs are sent in.
 func (s *subscription) open() {
+	s.stream = s.streams()
 	s.dialog = &sip.Dialog{Target: s.Target, Route: s.Route, From: s.Local, To: s.Remote, CallID: s.CallID,
 		ContactUser: s.Of.User(), Transport: s.Transport, Remote: s.Peer, Local: s.ContactAt}
 }
 
-// mayBegin decides, in the loop, whether a subscription begins.
-func (r *run) mayBegin(s *subscription) (*refusal, bool) {
-	if w := r.of[s.Of]; w == nil || !w.known {
-		return &refusal{status: 404}, false
+// mayBegin decides, in the loop, whether a subscription begins. A fetch takes no
+// room: it is over before anybody could count it (WI-04).
+func (r *run) mayBegin(s *subscription, fetch bool) *refusal {
+	w := r.of[s.Of]
+	if w == nil || !w.known {
+		return &refusal{status: 404}
 	}
 	if s.Package == "presence.winfo" && s.Watcher != s.Of && !r.owns(s.Watcher, s.Of) {
-		return &refusal{status: 403}, false // WI-02
+		return &refusal{status: 403} // WI-02
 	}
 	if s.how = r.n.Access.Watch(s.Watcher, s.Of); s.how == access.Block {
-		return &refusal{status: 403}, false // EV-14
+		return &refusal{status: 403} // EV-14
 	}
 	s.Handling = s.how
-	return nil, r.admit(s)
+	if fetch {
+		s.in = w
+	} else if !r.admit(s) {
+		return &refusal{status: 503, header: sip.Header{{Name: "Retry-After", Value: "60"}}}
+	}
+	return nil
 }
 
 // owns reports whether of is watcher's own: herself, or a line of hers, whose
@@ -176,13 +189,17 @@ func (d *Driver) answer(in *sip.Incoming, s *subscription, expires time.Duration
 
 // refresh takes a SUBSCRIBE inside a dialog: a refresh, or with Expires 0 the end.
 func (r *run) refresh(ctx context.Context, in *sip.Incoming, who caller, expires time.Duration) {
-	var no *refusal
+	contact, no := target(in)
+	if no != nil {
+		r.refuse(in, no)
+		return
+	}
 	var rec record
 	var s *subscription
 	err := r.do(ctx, func() {
 		s = r.subs[dialogKey(in.CallID, in.ToTag(), in.FromTag(), in.Event, in.EventID)]
 		if no = r.mayRefresh(s, in, who); no == nil && expires > 0 {
-			r.renew(s, in, expires)
+			r.renew(s, in, contact, expires)
 			s.proven = who.proven()
 			rec = s.record
 		}
@@ -213,8 +230,8 @@ func (r *run) refresh(ctx context.Context, in *sip.Incoming, who caller, expires
 
 func (r *run) mayRefresh(s *subscription, in *sip.Incoming, who caller) *refusal {
 	switch {
-	case s == nil || s.ended:
-		return &refusal{status: 481} // EV-12
+	case s == nil || s.ended || s.due == last:
+		return &refusal{status: 481} // EV-12; a second subscription in a dialog is not made either
 	case s.Watcher != who.as:
 		return &refusal{status: 403}
 	case in.CSeq <= s.RemoteSeq:
@@ -226,13 +243,10 @@ func (r *run) mayRefresh(s *subscription, in *sip.Incoming, who caller) *refusal
 
 // renew takes over what a refresh may change: how long, where the watcher is,
 // and what it accepts (EV-13). The last word of it rules.
-func (r *run) renew(s *subscription, in *sip.Incoming, expires time.Duration) {
+func (r *run) renew(s *subscription, in *sip.Incoming, contact string, expires time.Duration) {
 	s.Expires = time.Now().Add(expires)
-	r.alarm(s, s.Expires.Add(grace))
-	if contact, err := sip.ParseAddress(in.Header.Get("Contact")); err == nil {
-		if u, err := sip.ParseURI(contact.URI); err == nil && u.Scheme == "sip" {
-			s.Target = contact.URI
-		}
+	if contact != "" {
+		s.Target = contact
 	}
 	s.Peer, s.Transport, s.ContactAt = in.Source, in.Transport, in.Local
 	if accept := in.Header.List("Accept"); len(accept) > 0 {
@@ -241,6 +255,8 @@ func (r *run) renew(s *subscription, in *sip.Incoming, expires time.Duration) {
 		}
 	}
 	s.open()
+	s.failures, s.heldUntil = 0, time.Time{} // it is there, and waits (EV-05)
+	r.wake(s)
 	r.reached(s, true)
 }
 

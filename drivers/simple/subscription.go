@@ -13,8 +13,7 @@ import (
 )
 
 // subscription is one watcher's subscription to one presentity in one dialog
-// (RFC 6665 §4.2). Only the loop touches it, but for rec, which is never changed
-// once it was handed to the keeper.
+// (RFC 6665 §4.2). Only the loop touches it.
 type subscription struct {
 	record
 	key    string // of its dialog and Event, in run.subs
@@ -26,15 +25,21 @@ type subscription struct {
 	began  time.Time          // for winfo
 	event  event.WatcherEvent // why it is in its state, for winfo
 
+	stream      bool       // its NOTIFYs go by one
 	cseq        uint32     // of the last NOTIFY
+	granted     uint32     // CSeq and version numbers below it are reserved on disk
 	told        event.Told // what it was told, where the package counts
 	busy        bool       // a NOTIFY is under way, or the answer to the SUBSCRIBE
 	due         due        // what the next one is for
 	sent        uint64     // the tag of the last body
 	again       bool       // the last NOTIFY failed: what it said has to be said again
-	heldUntil   time.Time
-	toldAt      time.Time // when the last NOTIFY for a change went
-	unreachable bool      // its stream is gone, and nobody takes a new one
+	failures    uint8      // in a row
+	closing     string     // the reason of the last NOTIFY, which is due
+	heldUntil   time.Time  // nothing is told of itself before
+	rings       time.Time  // when the loop looks at it
+	place       int        // in the alarms, from 1; 0: in none
+	toldAt      time.Time  // when the last NOTIFY for a change went
+	unreachable bool       // its stream is gone, and nobody takes a new one
 	ended       bool
 	proven      bool // it is its watcher's own, by password or peer: her messages may go there
 	reserving   bool // the keeper writes a new reserve
@@ -47,6 +52,7 @@ const (
 	nothing due = iota
 	change      // the state may be another
 	asked       // a SUBSCRIBE, which a NOTIFY always follows (§4.2.1.2)
+	last        // its end
 )
 
 // record is what of a subscription outlives a restart.
@@ -66,7 +72,7 @@ type record struct {
 	Peer          netip.AddrPort // where the SUBSCRIBE came from
 	ContactAt     netip.AddrPort // where the watcher reaches us
 	RemoteSeq     uint32
-	Reserve       uint32 // CSeq and version numbers below it may have been used
+	Reserve       uint32 // CSeq and version numbers below it may be used
 	Expires       time.Time
 	Handling      access.Handling
 	UserAgent     string
