@@ -12,9 +12,11 @@ import (
 	"strings"
 	"time"
 
+	"pilotlight/agent/presence"
 	"pilotlight/drivers/internal/sip"
 	"pilotlight/drivers/lan"
 	"pilotlight/drivers/phone"
+	"pilotlight/drivers/simple"
 )
 
 var (
@@ -30,6 +32,7 @@ func (c *Config) Check(report func(path, format string, args ...any)) {
 	c.checkSNMP(report)
 	c.checkPhones(report)
 	c.checkPeople(report)
+	c.checkLists(report)
 	c.checkServers(report)
 	c.checkModes(report)
 }
@@ -197,6 +200,55 @@ func (c *Config) checkPeople(report func(path, format string, args ...any)) {
 			owners[name] = p.User
 		}
 	}
+}
+
+func (c *Config) checkLists(report func(path, format string, args ...any)) {
+	taken := map[string]string{simple.Everybody: "everybody at the branch"}
+	for _, p := range c.People {
+		taken[p.User] = "a person"
+		if p.Line != "" {
+			taken[p.Line] = "the line of " + p.User
+		}
+	}
+	lists := map[string]bool{}
+	for _, l := range c.Lists {
+		lists[l.Name] = taken[l.Name] == ""
+	}
+	for i, l := range c.Lists {
+		path := fmt.Sprintf("lists[%d]", i)
+		switch {
+		case !userName.MatchString(l.Name):
+			report(path+".name", "list %q: want letters, digits, dot, plus, minus or underscore", l.Name)
+		case taken[l.Name] != "":
+			report(path+".name", "list %s: the name is that of %s", l.Name, taken[l.Name])
+		case len(l.Members) > simple.MaxMembers:
+			report(path+".members", "list %s has %d members, want at most %d", l.Name, len(l.Members), simple.MaxMembers)
+			continue
+		}
+		taken[l.Name] = "another list"
+		seen := map[presence.Presentity]bool{}
+		for j, m := range l.Members {
+			path := fmt.Sprintf("%s.members[%d]", path, j)
+			of, err := listed(m, "branch.invalid")
+			switch {
+			case err != nil:
+				report(path, "list %s: member %q: want a user, a number or sip:USER@DOMAIN", l.Name, m)
+			case lists[m] || m == simple.Everybody:
+				report(path, "list %s: %s is a list itself: name its members", l.Name, m)
+			case seen[of]:
+				report(path, "list %s has %s twice", l.Name, m)
+			}
+			seen[of] = true
+		}
+	}
+}
+
+// listed is the presentity of a list's member.
+func listed(member, domain string) (presence.Presentity, error) {
+	if !strings.Contains(member, ":") {
+		member = "sip:" + member + "@" + domain
+	}
+	return presence.ParsePresentity(member)
 }
 
 func (c *Config) checkServers(report func(path, format string, args ...any)) {

@@ -2,6 +2,8 @@ package drivers
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"pilotlight/drivers/phone"
@@ -48,5 +50,32 @@ func TestTwoPhonesAtOneAddress(t *testing.T) {
 				cfg.Phones[0].Name, cfg.Phones[1].Name = "SEP1", "SEP2"
 			}
 		})
+	}
+}
+
+func TestListsAreChecked(t *testing.T) {
+	cfg := Config{
+		People: []Person{{User: "alice", Line: "1001"}},
+		Lists: []List{
+			{Name: "sales", Members: []string{"alice", "1001", "sip:bob@example.com", "not@one", "alice", "rls", "both"}},
+			{Name: "alice"}, {Name: "1001"}, {Name: "rls"}, {Name: "sales"}, {Name: "no spaces"}, {Name: "both", Members: make([]string, 501)},
+		},
+	}
+	var got []string
+	cfg.checkLists(func(path, format string, args ...any) { got = append(got, path+": "+fmt.Sprintf(format, args...)) })
+	want := []string{
+		`lists[0].members[3]: list sales: member "not@one": want a user, a number or sip:USER@DOMAIN`,
+		`lists[0].members[4]: list sales has alice twice`,
+		`lists[0].members[5]: list sales: rls is a list itself: name its members`,
+		`lists[0].members[6]: list sales: both is a list itself: name its members`,
+		`lists[1].name: list alice: the name is that of a person`,
+		`lists[2].name: list 1001: the name is that of the line of alice`,
+		`lists[3].name: list rls: the name is that of everybody at the branch`,
+		`lists[4].name: list sales: the name is that of another list`,
+		`lists[5].name: list "no spaces": want letters, digits, dot, plus, minus or underscore`,
+		`lists[6].members: list both has 501 members, want at most 500`,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s", strings.Join(got, "\n"))
 	}
 }

@@ -26,8 +26,9 @@ type Config struct {
 	SIP SIP `yaml:"sip"`
 	// Plain HTTP for the phones' own screens.
 	PhoneServices PhoneServices `yaml:"phone_services"`
-	// Resource lists; a later version serves them.
-	Lists []NotYet `yaml:"lists"`
+	// Resource lists: one subscription tells of all members (RFC 4662). rls@ our
+	// domain, which has everybody at the branch, needs no entry.
+	Lists []List `yaml:"lists"`
 	// How switches are asked.
 	SNMP snmp.Config `yaml:"snmp"`
 	// Who may be contacted though not listed here.
@@ -107,6 +108,14 @@ type Account struct {
 type NotifyInterval struct {
 	// For presence; the first change always goes at once.
 	Presence time.Duration `yaml:"presence"`
+}
+
+// List is one item of lists.
+type List struct {
+	// Its address is sip:NAME@ our domain.
+	Name string `yaml:"name"`
+	// Users, numbers, or SIP addresses of anybody, in the order in which they are told.
+	Members []string `yaml:"members"`
 }
 
 // PhoneServices is the section phone_services.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -262,6 +263,19 @@ func (b *builder) simple() error {
 	cfg := simple.Config{Domain: b.h.Domain, Trusted: b.c.SIP.Trusted, Interval: map[string]time.Duration{"presence": b.c.SIP.NotifyInterval.Presence}}
 	for _, p := range b.c.SIP.Peers {
 		cfg.Peers = append(cfg.Peers, simple.Peer{Name: p.Name, From: p.Address, Domains: p.Domains, May: p.May})
+	}
+	for _, l := range b.c.Lists {
+		list := simple.List{Name: l.Name}
+		for _, m := range l.Members {
+			of, err := listed(m, b.h.Domain)
+			if err != nil {
+				return fmt.Errorf("list %s: %w", l.Name, err)
+			}
+			if !slices.Contains(list.Members, of) { // alice and sip:alice@ our domain
+				list.Members = append(list.Members, of)
+			}
+		}
+		cfg.Lists = append(cfg.Lists, list)
 	}
 	needs := simple.Needs{Heart: b.h.Ledger, Endpoint: b.endpoint, Drawer: b.h.Ledger.Drawer("dialogs"), Access: b.h.Access, Post: b.h.Post}
 	var err error

@@ -161,11 +161,15 @@ func readMessage(b []byte) (m message, err error) {
 	return m, err
 }
 
-// phone is a user agent by hand, over UDP.
+// phone is a user agent by hand, over UDP or a stream.
 type phone struct {
 	t     testing.TB
-	conn  net.PacketConn
+	conn  net.PacketConn // or
+	tcp   net.Conn
+	in    *bufio.Reader // of tcp
+	at    string        // its address
 	to    net.Addr
+	where string // its Contact; empty: sip:me@ its address
 	from  string // URI
 	tag   string
 	calls int
@@ -180,7 +184,61 @@ func newPhone(s *server, user string) *phone {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { conn.Close() })
-	return &phone{t: s.t, conn: conn, to: net.UDPAddrFromAddrPort(s.addr), from: "sip:" + user + "@example.com", tag: sip.Random(4)}
+	return &phone{t: s.t, conn: conn, at: conn.LocalAddr().String(), to: net.UDPAddrFromAddrPort(s.addr), from: "sip:" + user + "@example.com", tag: sip.Random(4)}
+}
+
+// newStream is a phone by TCP, from an address of loopback.
+func newStream(s *server, user, from string) *phone {
+	s.t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: patience}
+	conn, err := d.Dial("tcp", strings.TrimPrefix(s.listen[1], "tcp:"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { conn.Close() })
+	return &phone{t: s.t, tcp: conn, in: bufio.NewReader(conn), at: conn.LocalAddr().String(), to: conn.RemoteAddr(), from: "sip:" + user + "@example.com", tag: sip.Random(4)}
+}
+
+func (p *phone) write(b []byte, to net.Addr) (err error) {
+	if p.tcp != nil {
+		_, err = p.tcp.Write(b)
+	} else {
+		_, err = p.conn.WriteTo(b, to)
+	}
+	return err
+}
+
+// receive is the octets of the next message.
+func (p *phone) receive(within time.Duration) ([]byte, net.Addr, error) {
+	until := time.Now().Add(within)
+	if p.tcp == nil {
+		buf := make([]byte, 65535)
+		p.conn.SetReadDeadline(until)
+		n, from, err := p.conn.ReadFrom(buf)
+		return buf[:n], from, err
+	}
+	p.tcp.SetReadDeadline(until)
+	var head []byte
+	length := 0
+	for {
+		line, err := p.in.ReadBytes('\n')
+		if err != nil {
+			return nil, nil, err
+		}
+		if len(head) == 0 && len(bytes.TrimSpace(line)) == 0 {
+			continue
+		}
+		head = append(head, line...)
+		if v, ok := strings.CutPrefix(string(line), "Content-Length:"); ok {
+			length, _ = strconv.Atoi(strings.TrimSpace(v))
+		}
+		if len(bytes.TrimSpace(line)) == 0 {
+			break
+		}
+	}
+	body := make([]byte, length)
+	_, err := io.ReadFull(p.in, body)
+	return append(head, body...), p.to, err
 }
 
 // request is one to send; zero values mean the usual.
@@ -190,6 +248,7 @@ type request struct {
 	expires                           string // "-": no header
 	header                            string // lines
 	kind, body                        string
+	to                                string // the To field; empty: uri and toTag
 }
 
 func (p *phone) send(r request) request {
@@ -205,9 +264,20 @@ func (p *phone) send(r request) request {
 	if r.toTag != "" {
 		to += ";tag=" + r.toTag
 	}
+	transport, contact := "UDP", p.where
+	if contact == "" {
+		contact = "sip:me@" + p.at
+	}
+	if p.tcp != nil {
+		transport = "TCP"
+		contact += ";transport=tcp"
+	}
+	if r.to != "" {
+		to = r.to
+	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s SIP/2.0\r\nVia: SIP/2.0/UDP %s;rport;branch=z9hG4bK%s\r\nMax-Forwards: 70\r\nFrom: <%s>;tag=%s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %d %s\r\nContact: <sip:me@%s>\r\n",
-		r.method, r.uri, p.conn.LocalAddr(), sip.Random(6), p.from, p.tag, to, r.callID, r.cseq, r.method, p.conn.LocalAddr())
+	fmt.Fprintf(&b, "%s %s SIP/2.0\r\nVia: SIP/2.0/%s %s;rport;branch=z9hG4bK%s\r\nMax-Forwards: 70\r\nFrom: <%s>;tag=%s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %d %s\r\nContact: <%s>\r\n",
+		r.method, r.uri, transport, p.at, sip.Random(6), p.from, p.tag, to, r.callID, r.cseq, r.method, contact)
 	if r.event != "" {
 		fmt.Fprintf(&b, "Event: %s\r\n", r.event)
 	}
@@ -218,7 +288,7 @@ func (p *phone) send(r request) request {
 		fmt.Fprintf(&b, "Content-Type: %s\r\n", r.kind)
 	}
 	fmt.Fprintf(&b, "%sContent-Length: %d\r\n\r\n%s", r.header, len(r.body), r.body)
-	if _, err := p.conn.WriteTo([]byte(b.String()), p.to); err != nil {
+	if err := p.write([]byte(b.String()), p.to); err != nil {
 		p.t.Fatal(err)
 	}
 	return r
@@ -232,15 +302,13 @@ func (p *phone) read(within time.Duration) (message, bool) {
 		p.late = p.late[1:]
 		return m, true
 	}
-	buf := make([]byte, 65535)
-	p.conn.SetReadDeadline(time.Now().Add(within))
-	n, from, err := p.conn.ReadFrom(buf)
+	b, from, err := p.receive(within)
 	if err != nil {
 		return message{}, false
 	}
-	m, err := readMessage(buf[:n])
+	m, err := readMessage(b)
 	if err != nil {
-		p.t.Fatalf("%v\n%s", err, buf[:n])
+		p.t.Fatalf("%v\n%s", err, b)
 	}
 	m.from = from
 	if m.method == "NOTIFY" && !p.mute {
@@ -258,7 +326,7 @@ func (p *phone) answer(m message, status, header string) {
 		}
 	}
 	fmt.Fprintf(&b, "%sContent-Length: 0\r\n\r\n", header)
-	_, _ = p.conn.WriteTo([]byte(b.String()), m.from)
+	_ = p.write([]byte(b.String()), m.from)
 }
 
 // response waits for the answer to what was sent last; NOTIFYs wait for later.
@@ -315,6 +383,13 @@ func (p *phone) subscribe(r request) *dialog {
 	}
 	_, r.toTag, _ = strings.Cut(res.h.Get("To"), "tag=")
 	return &dialog{r, p.notify()}
+}
+
+// again is a SUBSCRIBE in the dialog.
+func (d *dialog) again(cseq int, expires, header string) request {
+	r := d.request
+	r.cseq, r.expires, r.header, r.to = cseq, expires, header, ""
+	return r
 }
 
 // refused sends a request and holds it to a status.

@@ -23,6 +23,7 @@ func (c caller) proven() bool {
 // refusal is why a request is not served.
 type refusal struct {
 	status int
+	reason string // "": the usual phrase
 	header sip.Header
 }
 
@@ -84,5 +85,5 @@ func (p *Peer) speaksFor(who presence.Presentity, ours string) bool {
 // refuse answers with a refusal.
 func (d *Driver) refuse(in *sip.Incoming, f *refusal) {
 	d.count.refused(in.Method, f.status)
-	_ = in.Respond(sip.Reply{Status: f.status, Header: f.header})
+	_ = in.Respond(sip.Reply{Status: f.status, Reason: f.reason, Header: f.header})
 }

@@ -27,9 +27,9 @@ func (r *run) kick(s *subscription) {
 	}
 	now := time.Now()
 	if s.due == last {
-		b, _ := r.bodyFor(s, now, true)
+		n, _ := r.tell(s, now, true)
 		r.forget(s, s.event)
-		r.notify(s, "terminated;reason="+s.closing, b)
+		r.notify(s, "terminated;reason="+s.closing, n)
 		return
 	}
 	if next := s.toldAt.Add(r.c.Interval[s.Package]); s.due == change && s.heldUntil.Before(next) {
@@ -42,7 +42,7 @@ func (r *run) kick(s *subscription) {
 	if !r.reserve(s) {
 		return
 	}
-	b, ok := r.bodyFor(s, now, s.due == asked)
+	n, ok := r.tell(s, now, s.due == asked)
 	if !ok {
 		s.due = nothing // nobody could tell the difference (COMP-08)
 		return
@@ -52,7 +52,10 @@ func (r *run) kick(s *subscription) {
 		r.count.with(func(st *Stats) { st.Lag.add(now.Sub(s.in.seen)) })
 	}
 	s.due = nothing
-	r.notify(s, s.state(now), b)
+	if n.more {
+		s.due = rest
+	}
+	r.notify(s, s.state(now), n)
 }
 
 // reserve sees to it that the next CSeq was never used, not even in a life that a
@@ -95,13 +98,16 @@ func (s *subscription) state(now time.Time) string {
 }
 
 // notify sends one NOTIFY.
-func (r *run) notify(s *subscription, state string, octets []byte) {
+func (r *run) notify(s *subscription, state string, n notice) {
 	s.busy = true
 	s.cseq++
 	req := sip.InDialog{Method: "NOTIFY", CSeq: s.cseq, Event: event.Header{Package: s.Package, ID: s.EventID}.String(),
-		SubscriptionState: state, Body: octets}
-	if len(octets) > 0 {
-		req.ContentType = s.body
+		SubscriptionState: state, ContentType: n.kind, Body: n.octets}
+	if s.List {
+		req.Header.Add("Require", eventlist) // RLS-02
+	}
+	if n.etag != "" {
+		req.Header.Add("SIP-ETag", n.etag) // CN-01
 	}
 	r.n.Endpoint.Send(s.dialog, req, func(a sip.Answer) {
 		r.inbox.post(func() { r.answered(s, a) })

@@ -14,11 +14,14 @@ type eventPackage struct {
 	name    string
 	types   []string      // the default first
 	expires time.Duration // where a SUBSCRIBE names none
+	lists   bool          // resource lists are served, too, by the view
 	// view is what all see who ask the same question; it is rendered once.
 	view func(question) []byte
 	// tell, in its place, is what one subscription is told after what it was told
 	// before: in full after a SUBSCRIBE. It is false where there is nothing new.
 	tell func(q question, before *event.Told, full bool) ([]byte, bool)
+	// stamp writes a version into a view, where the package counts its documents.
+	stamp func(view []byte, version uint32) []byte
 }
 
 // question is what a body is to tell.
@@ -29,12 +32,13 @@ type question struct {
 	dialect pidf.Dialect
 	polite  bool // to look like somebody who is offline
 	now     time.Time
+	access  Access
 }
 
 // packages are those that are served (RFC 3856, 4235, 3842, 3857).
 var packages = []*eventPackage{
-	{name: "presence", types: pidf.ContentTypes, expires: time.Hour, view: viewPresence},
-	{name: "dialog", types: []string{event.DialogInfoType}, expires: time.Hour, tell: tellDialogs},
+	{name: "presence", types: pidf.ContentTypes, expires: time.Hour, lists: true, view: viewPresence},
+	{name: "dialog", types: []string{event.DialogInfoType}, expires: time.Hour, lists: true, view: viewDialogs, tell: tellDialogs, stamp: stampDialogs},
 	{name: "message-summary", types: []string{event.SummaryType}, expires: time.Hour, view: viewMessages},
 	{name: "presence.winfo", types: []string{event.WatcherInfoType}, expires: time.Hour, tell: tellWatchers},
 }

@@ -31,8 +31,19 @@ func (r *run) obey(ctx context.Context) error {
 func (r *run) reconsider() {
 	var over []*subscription
 	for _, s := range r.subs {
+		if s.due == last {
+			continue
+		}
+		if l := s.in.list; l != nil {
+			if r.shut(s, l) {
+				over = append(over, s)
+			} else {
+				r.reconsiderList(s, l)
+			}
+			continue
+		}
 		how := r.n.Access.Watch(s.Watcher, s.Of)
-		if how == s.how || s.ended {
+		if how == s.how {
 			continue
 		}
 		if how == access.Block {
@@ -47,9 +58,25 @@ func (r *run) reconsider() {
 		r.winfoChanged(s.in)
 	}
 	for _, s := range over {
-		s.how = access.PoliteBlock // the last NOTIFY tells nothing of the state
+		s.how = access.Block // the last NOTIFY tells nothing of the state
 		r.end(s, "rejected", event.EventRejected)
 	}
+}
+
+// reconsiderList asks it of each member (RLS-09).
+func (r *run) reconsiderList(s *subscription, l *list) {
+	for at, m := range l.members {
+		if m.in == nil {
+			continue
+		}
+		s.roll.soil(at)
+		how := r.n.Access.Watch(s.Watcher, m.of)
+		before := s.roll.mark(at)
+		if (before == markPending) != (how == access.Confirm) || (before == markRejected) != (how == access.Block) {
+			r.winfoChanged(m.in)
+		}
+	}
+	r.want(s, change)
 }
 
 // Watching is one watcher of a presentity, over all its subscriptions.
@@ -60,7 +87,7 @@ type Watching struct {
 	Packages []string
 }
 
-// Watching are those who watch a presentity now, sorted.
+// Watching are those who watch a presentity now, sorted; by a list, too.
 func (d *Driver) Watching(ctx context.Context, of presence.Presentity) ([]Watching, error) {
 	r := d.now.get()
 	if r == nil {
@@ -72,16 +99,27 @@ func (d *Driver) Watching(ctx context.Context, of presence.Presentity) ([]Watchi
 		if w == nil {
 			return
 		}
-		for _, s := range w.subs {
+		add := func(s *subscription, how access.Handling) {
+			if how == access.Block {
+				return
+			}
 			one := all[s.Watcher]
 			if one == nil {
 				one = &Watching{Watcher: s.Watcher, Since: s.began}
 				all[s.Watcher] = one
 			}
-			one.Pending = one.Pending || s.how == access.Confirm
+			one.Pending = one.Pending || how == access.Confirm
 			one.Since = presence.Earlier(one.Since, s.began)
 			if !slices.Contains(one.Packages, s.Package) {
 				one.Packages = append(one.Packages, s.Package)
+			}
+		}
+		for _, s := range w.subs {
+			add(s, s.how)
+		}
+		for _, p := range w.on {
+			for _, s := range p.list.in.subs {
+				add(s, r.n.Access.Watch(s.Watcher, of))
 			}
 		}
 	})

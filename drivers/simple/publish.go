@@ -22,7 +22,7 @@ func (r *run) publish(ctx context.Context, in *sip.Incoming) {
 		return
 	}
 	var known bool
-	if err := r.do(ctx, func() { w := r.of[p.Of]; known = w != nil && w.known }); err != nil {
+	if err := r.do(ctx, func() { w := r.of[p.Of]; known = w != nil && w.known && w.list == nil }); err != nil {
 		return
 	}
 	if !known {

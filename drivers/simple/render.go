@@ -1,7 +1,9 @@
 package simple
 
 import (
+	"bytes"
 	"slices"
+	"strconv"
 	"strings"
 
 	"pilotlight/agent/access"
@@ -31,6 +33,20 @@ func tellDialogs(q question, before *event.Told, full bool) ([]byte, bool) {
 		return nil, false
 	}
 	return event.RenderDialogs(doc), true
+}
+
+// viewDialogs tells the same at once, under version 0: what a list's part is made
+// of, whose version is the list's.
+func viewDialogs(q question) []byte {
+	var now []event.Dialog
+	if !q.polite {
+		now = dialogsOf(q.of.doc)
+	}
+	return event.RenderDialogs(event.DialogInfo{Entity: q.entity, Full: true, Dialogs: now})
+}
+
+func stampDialogs(view []byte, version uint32) []byte {
+	return bytes.Replace(view, []byte(` version="0"`), []byte(` version="`+strconv.FormatUint(uint64(version), 10)+`"`), 1)
 }
 
 // dialogsOf are the dialogs on a presentity's lines. Phones that share a line
@@ -82,19 +98,28 @@ func viewMessages(q question) []byte {
 	return event.RenderSummary(event.Summary{Waiting: n > 0, Account: q.entity, Counts: []event.Count{{Class: event.VoiceMessage, New: uint32(n)}}})
 }
 
-// tellWatchers tells who watches somebody's presence, all of them each time.
+// tellWatchers tells who watches somebody's presence, all of them each time: by a
+// list, too.
 func tellWatchers(q question, before *event.Told, _ bool) ([]byte, bool) {
 	var all []event.Watcher
-	for _, s := range q.of.subs {
-		if s.Package != "presence" {
-			continue
+	add := func(s *subscription, how access.Handling) {
+		if s.Package != "presence" || how == access.Block {
+			return
 		}
 		w := event.Watcher{ID: "w" + s.LocalTag, Status: event.WatcherActive, Event: s.event, URI: string(s.Watcher),
 			Expiration: s.left(q.now), Subscribed: q.now.Sub(s.began)}
-		if s.how == access.Confirm {
+		if how == access.Confirm {
 			w.Status = event.WatcherPending
 		}
 		all = append(all, w)
+	}
+	for _, s := range q.of.subs {
+		add(s, s.how)
+	}
+	for _, p := range q.of.on {
+		for _, s := range p.list.in.subs {
+			add(s, q.access.Watch(s.Watcher, q.of.of))
+		}
 	}
 	slices.SortFunc(all, func(a, b event.Watcher) int { return strings.Compare(a.ID, b.ID) })
 	version := before.Next

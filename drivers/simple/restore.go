@@ -46,7 +46,13 @@ func (r *run) restore() error {
 			continue
 		}
 		s.heldUntil = now.Add(restoreWithin * time.Duration(i) / time.Duration(len(all)))
-		if s.how = r.n.Access.Watch(s.Watcher, s.Of); s.how == access.Block {
+		if s.List != (s.in.list != nil) { // the configuration is another; the two are never mixed (RLS-02)
+			r.end(s, "noresource", event.EventNoResource)
+			continue
+		}
+		if s.List {
+			s.how = access.Allow
+		} else if s.how = r.n.Access.Watch(s.Watcher, s.Of); s.how == access.Block {
 			r.end(s, "rejected", event.EventRejected) // the rules are others now (PR-07)
 			continue
 		}

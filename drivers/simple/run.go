@@ -24,6 +24,9 @@ type run struct {
 	watchers map[presence.Presentity]int // subscriptions of each
 	alarms   alarms
 	timer    *time.Timer
+
+	everybody *list
+	listed    int // members of all list subscriptions
 }
 
 // watched is a presentity with those who watch it.
@@ -33,6 +36,9 @@ type watched struct {
 	known  bool
 	subs   []*subscription
 	bodies map[bodyKey]body // of the present document
+	list   *list            // where it is no presentity
+	on     []place          // the lists it is on
+	lives  int              // how often it came to be known
 	seen   time.Time        // when what changed the document was observed
 }
 
@@ -45,6 +51,7 @@ func newRun(d *Driver, ctx context.Context) *run {
 		subs: map[string]*subscription{}, of: map[presence.Presentity]*watched{}, watchers: map[presence.Presentity]int{},
 		timer: time.NewTimer(time.Hour)}
 	r.keep = newKeeper(d.n.Drawer, d.log)
+	r.newLists()
 	return r
 }
 
@@ -97,6 +104,12 @@ func (r *run) watch(of presence.Presentity) *watched {
 // changed takes a document: whoever watches its presentity may have to be told.
 func (r *run) changed(doc presence.Document) {
 	w := r.watch(doc.Of)
+	if w.list != nil {
+		return // a device by a list's name
+	}
+	if !w.known && !ledger.Gone(doc) {
+		w.lives++
+	}
 	w.doc, w.known, w.bodies = doc, !ledger.Gone(doc), nil
 	w.seen = time.Now()
 	if age := w.seen.Sub(doc.AsOf); age > 0 && age < fresh {
@@ -107,11 +120,13 @@ func (r *run) changed(doc presence.Document) {
 			r.want(s, change)
 		}
 	}
+	r.joined(w)
+	r.changedOn(w)
 	r.forgetIfIdle(w)
 }
 
 func (r *run) forgetIfIdle(w *watched) {
-	if !w.known && len(w.subs) == 0 {
+	if !w.known && len(w.subs) == 0 && len(w.on) == 0 {
 		delete(r.of, w.of)
 	}
 }
@@ -125,9 +140,13 @@ func (r *run) admit(s *subscription) bool {
 	r.subs[s.key] = s
 	r.watchers[s.Watcher]++
 	s.in.subs = append(s.in.subs, s)
+	if l := s.in.list; l != nil {
+		s.weight = len(l.members)
+		r.listed += s.weight
+	}
 	r.count.subscribed(s.Package, 1)
 	r.wake(s)
-	r.winfoChanged(s.in)
+	r.watchersChanged(s)
 	return true
 }
 
@@ -137,6 +156,7 @@ func (r *run) remove(s *subscription) {
 		return
 	}
 	delete(r.subs, s.key)
+	r.listed -= s.weight
 	if r.watchers[s.Watcher]--; r.watchers[s.Watcher] <= 0 {
 		delete(r.watchers, s.Watcher)
 	}
@@ -154,8 +174,23 @@ func (r *run) remove(s *subscription) {
 	}
 	r.quiet(s)
 	r.keep.drop(s.LocalTag)
-	r.winfoChanged(s.in)
+	r.watchersChanged(s)
 	r.forgetIfIdle(s.in)
+}
+
+// watchersChanged: s came or went.
+func (r *run) watchersChanged(s *subscription) {
+	if s.Package != "presence" {
+		return
+	}
+	r.winfoChanged(s.in)
+	if l := s.in.list; l != nil {
+		for _, m := range l.members {
+			if m.in != nil {
+				r.winfoChanged(m.in)
+			}
+		}
+	}
 }
 
 // winfoChanged tells those who watch the watchers.

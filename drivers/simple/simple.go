@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -29,6 +30,7 @@ import (
 	"pilotlight/agent/ledger"
 	"pilotlight/agent/presence"
 	"pilotlight/agent/supervise"
+	"pilotlight/drivers/internal/event"
 	"pilotlight/drivers/internal/pidf"
 	"pilotlight/drivers/internal/sip"
 )
@@ -38,6 +40,7 @@ type Config struct {
 	Domain   string
 	Trusted  []netip.Prefix // may SUBSCRIBE without digest, and nothing else
 	Peers    []Peer
+	Lists    []List
 	Interval map[string]time.Duration // how long changes are gathered, by event package
 }
 
@@ -58,6 +61,7 @@ type Heart interface {
 // Endpoint is what of the SIP endpoint the driver needs.
 type Endpoint interface {
 	Handle(sip.Claim, sip.Handler) error
+	Ready(context.Context) error // waits for the sockets
 	Send(*sip.Dialog, sip.InDialog, func(sip.Answer))
 	Do(context.Context, *sip.Request) (*sip.Response, error)
 }
@@ -104,6 +108,9 @@ func New(c Config, n Needs, log *slog.Logger) (*Driver, error) {
 	d := &Driver{c: c, n: n, log: log}
 	for _, p := range packages {
 		accept := sip.Claim{Method: "SUBSCRIBE", Event: p.name, Match: d.ours, Accept: p.types}
+		if p.lists {
+			accept.Accept, accept.Options = slices.Concat(p.types, []string{"multipart/related", event.RLMIType}), []string{eventlist}
+		}
 		if err := n.Endpoint.Handle(accept, d.running((*run).subscribe)); err != nil {
 			return nil, fmt.Errorf("simple: %w", err)
 		}
@@ -144,6 +151,10 @@ func (d *Driver) running(serve func(*run, context.Context, *sip.Incoming)) sip.H
 func (d *Driver) Run(ctx context.Context) error {
 	tasks, inner := errgroup.WithContext(ctx)
 	r := newRun(d, inner)
+	// Whoever is told of an end in restore is told once.
+	if err := d.n.Endpoint.Ready(ctx); err != nil {
+		return err
+	}
 	feed, err := d.n.Heart.Follow(ctx, nil)
 	if err != nil {
 		return err

@@ -77,7 +77,7 @@ func (c *counters) refused(method string, status int) {
 
 func statusClass(status int) string {
 	switch status {
-	case 400, 401, 403, 404, 406, 412, 415, 423, 481, 489, 500, 503:
+	case 400, 401, 403, 404, 406, 412, 415, 421, 423, 481, 482, 489, 500, 503, 513:
 		return itoa(status)
 	}
 	return itoa(status/100) + "xx"

@@ -81,8 +81,8 @@ func (r *run) begin(ctx context.Context, in *sip.Incoming, who caller, expires t
 			r.want(s, last)
 			return
 		}
-		r.arrived(s)
 		r.want(s, asked)
+		r.arrived(s)
 	})
 }
 
@@ -103,12 +103,12 @@ func (d *Driver) newSubscription(in *sip.Incoming, who caller, expires time.Dura
 		Accept: in.Header.List("Accept"), CallID: in.CallID, LocalTag: sip.Random(8), RemoteTag: in.FromTag(),
 		Remote: in.Header.Get("From"), Target: contact, Route: in.Header.List("Record-Route"),
 		Transport: in.Transport, Peer: in.Source, ContactAt: in.Local, RemoteSeq: in.CSeq,
-		Reserve: reserveBy, Expires: now.Add(expires), UserAgent: cut(in.Header.Get("User-Agent"), 64),
+		Reserve: reserveBy, Expires: now.Add(expires), UserAgent: cut(in.Header.Get("User-Agent"), 64), List: hasList(in),
 	}
 	s.Local = in.Header.Get("To") + ";tag=" + s.LocalTag
 	s.granted = s.Reserve
 	if len(s.encode()) > maxRecord {
-		return nil, &refusal{status: 513}
+		return nil, &refusal{status: 513, reason: "Message Too Large"}
 	}
 	if s.body = s.choose(); s.body == "" {
 		return nil, &refusal{status: 406, header: sip.Header{{Name: "Accept", Value: strings.Join(s.pkg.types, ", ")}}}
@@ -145,6 +145,13 @@ func (r *run) mayBegin(s *subscription, fetch bool) *refusal {
 	if w == nil || !w.known {
 		return &refusal{status: 404}
 	}
+	if w.list != nil {
+		if no := r.mayList(s); no != nil {
+			return no
+		}
+		return r.enter(s, w, fetch)
+	}
+	s.List = false
 	if s.Package == "presence.winfo" && s.Watcher != s.Of && !r.owns(s.Watcher, s.Of) {
 		return &refusal{status: 403} // WI-02
 	}
@@ -152,6 +159,10 @@ func (r *run) mayBegin(s *subscription, fetch bool) *refusal {
 		return &refusal{status: 403} // EV-14
 	}
 	s.Handling = s.how
+	return r.enter(s, w, fetch)
+}
+
+func (r *run) enter(s *subscription, w *watched, fetch bool) *refusal {
 	if fetch {
 		s.in = w
 	} else if !r.admit(s) {
@@ -183,8 +194,11 @@ func (r *run) durable(ctx context.Context, tag string, rec record) error {
 
 // answer is the 200 OK.
 func (d *Driver) answer(in *sip.Incoming, s *subscription, expires time.Duration) {
-	_ = in.Respond(sip.Reply{Status: 200, ToTag: s.LocalTag, Contact: sip.Contact(s.Of.User(), in.Local, in.Transport),
-		Header: sip.Header{{Name: "Expires", Value: seconds(expires)}}})
+	header := sip.Header{{Name: "Expires", Value: seconds(expires)}}
+	if s.List {
+		header.Add("Require", eventlist) // RLS-02
+	}
+	_ = in.Respond(sip.Reply{Status: 200, ToTag: s.LocalTag, Contact: sip.Contact(s.Of.User(), in.Local, in.Transport), Header: header})
 }
 
 // refresh takes a SUBSCRIBE inside a dialog: a refresh, or with Expires 0 the end.
@@ -219,12 +233,12 @@ func (r *run) refresh(ctx context.Context, in *sip.Incoming, who caller, expires
 	}
 	r.answer(in, s, expires)
 	r.inbox.post(func() {
-		r.arrived(s)
 		if expires == 0 {
 			r.end(s, "timeout", event.EventTimeout)
 			return
 		}
 		r.want(s, asked)
+		r.arrived(s)
 	})
 }
 

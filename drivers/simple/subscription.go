@@ -29,9 +29,11 @@ type subscription struct {
 	cseq        uint32     // of the last NOTIFY
 	granted     uint32     // CSeq and version numbers below it are reserved on disk
 	told        event.Told // what it was told, where the package counts
+	roll        roll       // and where it is of a list
+	weight      int        // members it was admitted with
 	busy        bool       // a NOTIFY is under way, or the answer to the SUBSCRIBE
 	due         due        // what the next one is for
-	sent        uint64     // the tag of the last body
+	sent        string     // the entity-tag of the last one
 	again       bool       // the last NOTIFY failed: what it said has to be said again
 	failures    uint8      // in a row
 	closing     string     // the reason of the last NOTIFY, which is due
@@ -51,6 +53,7 @@ type due uint8
 const (
 	nothing due = iota
 	change      // the state may be another
+	rest        // what the last one had no room for
 	asked       // a SUBSCRIBE, which a NOTIFY always follows (§4.2.1.2)
 	last        // its end
 )
@@ -76,12 +79,14 @@ type record struct {
 	Expires       time.Time
 	Handling      access.Handling
 	UserAgent     string
+	List          bool // it is one to a list
 }
 
 // reserveBy is how many numbers are reserved at a time: a write for so many NOTIFYs.
 const reserveBy = 128
 
-const recordVersion = 1
+// recordVersion grows with the fields; older records are read.
+const recordVersion = 2
 
 var errRecord = errors.New("not a subscription")
 
@@ -104,7 +109,14 @@ func (r *record) encode() []byte {
 	b = binary.AppendUvarint(b, uint64(r.RemoteSeq))
 	b = binary.AppendUvarint(b, uint64(r.Reserve))
 	b = binary.AppendVarint(b, r.Expires.Unix())
-	return append(b, byte(r.Handling))
+	return append(b, byte(r.Handling), r.flags())
+}
+
+func (r *record) flags() (f byte) {
+	if r.List {
+		f |= 1
+	}
+	return f
 }
 
 // decoder reads what encode wrote; after the first fault it reads nothing.
@@ -142,7 +154,7 @@ func (d *decoder) list() (all []string) {
 }
 
 func decodeRecord(b []byte) (r record, err error) {
-	if len(b) == 0 || b[0] != recordVersion {
+	if len(b) == 0 || b[0] == 0 || b[0] > recordVersion {
 		return r, errRecord
 	}
 	d := decoder{b: b[1:]}
@@ -156,10 +168,13 @@ func decodeRecord(b []byte) (r record, err error) {
 	r.Accept, r.Route = d.list(), d.list()
 	r.RemoteSeq, r.Reserve = uint32(d.number()), uint32(d.number())
 	at, n := binary.Varint(d.b)
-	if d.bad || n <= 0 || len(d.b) != n+1 {
+	if d.bad || n <= 0 || len(d.b) != n+int(b[0]) {
 		return r, errRecord
 	}
 	r.Expires, r.Handling = time.Unix(at, 0), access.Handling(d.b[n])
+	if b[0] > 1 {
+		r.List = d.b[n+1]&1 != 0
+	}
 	return r, nil
 }
 

@@ -3,17 +3,26 @@ package simple
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"time"
 
 	"pilotlight/agent/access"
 	"pilotlight/drivers/internal/pidf"
 )
 
-// body is what a NOTIFY carries, and a tag by which two are compared: of equal
-// octets the same one in every life of this program.
+// notice is what a NOTIFY carries.
+type notice struct {
+	octets []byte
+	kind   string // the content type, of octets
+	etag   string
+	more   bool // there was no room for all of it
+}
+
+// body is what all see who ask the same, with its entity-tag and a mark of it.
 type body struct {
 	octets []byte
-	tag    uint64
+	etag   string
+	mark   uint64
 }
 
 // bodyKey is what decides a body, beside the document.
@@ -23,25 +32,52 @@ type bodyKey struct {
 	polite            bool
 }
 
-// bodyFor is what s is told now; false where it has been told just that and was
-// not asked.
-func (r *run) bodyFor(s *subscription, now time.Time, full bool) ([]byte, bool) {
-	if s.how == access.Confirm {
-		return nil, full // nothing is told before somebody decides (PRES-03)
+// tagOf is an entity-tag: a token, and of equal words the same one in every life
+// of this program, so that a watcher's is still good after a restart (CN-01).
+func tagOf(words ...string) string {
+	h := sha256.New()
+	for _, w := range words {
+		h.Write([]byte(w))
+		h.Write([]byte{0})
 	}
-	if s.how == access.Block {
-		return nil, full // nor to one who is on the way out
+	return hex.EncodeToString(h.Sum(nil)[:12])
+}
+
+// question is what s asks of its presentity.
+func (r *run) question(s *subscription, now time.Time) question {
+	return question{of: s.in, entity: s.Entity, kind: s.body, dialect: pidf.DialectOf(s.UserAgent, s.body), polite: s.how == access.PoliteBlock, now: now, access: r.n.Access}
+}
+
+// tell is what s is told now; false where it has been told just that and was not
+// asked.
+func (r *run) tell(s *subscription, now time.Time, full bool) (notice, bool) {
+	if s.how == access.Confirm || s.how == access.Block {
+		// Nothing is told before somebody decides (PRES-03), nor to one who is on the way out.
+		return notice{etag: tagOf("nothing", s.Package, s.Entity)}, full
 	}
-	q := question{of: s.in, entity: s.Entity, kind: s.body, dialect: pidf.DialectOf(s.UserAgent, s.body), polite: s.how == access.PoliteBlock, now: now}
+	if s.in.list != nil {
+		return r.tellList(s, now, full)
+	}
+	q := r.question(s, now)
 	if s.pkg.tell != nil {
-		return s.pkg.tell(q, &s.told, full || s.again)
+		octets, ok := s.pkg.tell(q, &s.told, full || s.again)
+		n := notice{octets: octets, kind: s.body}
+		switch {
+		case !ok:
+			return n, false
+		case s.pkg.view != nil:
+			n.etag = s.in.view(s.pkg, q).etag
+		default:
+			n.etag = tagOf(s.Package, string(octets)) // it is never the same twice
+		}
+		return n, true
 	}
 	b := s.in.view(s.pkg, q)
-	if !full && !s.again && b.tag == s.sent {
-		return nil, false
+	if !full && !s.again && b.etag == s.sent {
+		return notice{}, false
 	}
-	s.sent = b.tag
-	return b.octets, true
+	s.sent = b.etag
+	return notice{octets: b.octets, kind: s.body, etag: b.etag}, true
 }
 
 // view finds a body that was rendered for another watcher, or renders it.
@@ -51,8 +87,9 @@ func (w *watched) view(pkg *eventPackage, q question) body {
 		return b
 	}
 	b := body{octets: pkg.view(q)}
-	sum := sha256.Sum256(b.octets)
-	b.tag = binary.BigEndian.Uint64(sum[:])
+	b.etag = tagOf(pkg.name, q.kind, string(b.octets))
+	raw, _ := hex.DecodeString(b.etag)
+	b.mark = binary.BigEndian.Uint64(raw)
 	if w.bodies == nil {
 		w.bodies = map[bodyKey]body{}
 	}
