@@ -145,7 +145,7 @@ func (r *run) contacts(ctx context.Context, who presence.Presentity) (at []strin
 		}
 		var mine []*subscription
 		for _, s := range r.subs {
-			if s.Watcher == who && !s.unreachable && s.proven && s.cseq > 0 { // and was told its state
+			if s.Watcher == who && !s.unreachable && s.proven && s.met {
 				mine = append(mine, s)
 			}
 		}

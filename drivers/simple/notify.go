@@ -126,6 +126,10 @@ func (r *run) answered(s *subscription, a sip.Answer) {
 	case told:
 		s.again, s.failures = false, 0
 		r.reached(s, true)
+		if !s.met {
+			s.met = true
+			r.arrived(s)
+		}
 	case over:
 		r.forget(s, event.EventNoResource)
 		return

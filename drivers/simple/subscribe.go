@@ -82,7 +82,6 @@ func (r *run) begin(ctx context.Context, in *sip.Incoming, who caller, expires t
 			return
 		}
 		r.want(s, asked)
-		r.arrived(s)
 	})
 }
 

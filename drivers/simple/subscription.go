@@ -43,6 +43,7 @@ type subscription struct {
 	toldAt      time.Time  // when the last NOTIFY for a change went
 	unreachable bool       // its stream is gone, and nobody takes a new one
 	ended       bool
+	met         bool // a NOTIFY was answered in this life
 	proven      bool // it is its watcher's own, by password or peer: her messages may go there
 	reserving   bool // the keeper writes a new reserve
 }
