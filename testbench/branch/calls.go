@@ -144,7 +144,7 @@ func (b *Branch) answer(p *phone, now time.Time) error {
 	c.caller.state.Peer = p.Name
 	for _, q := range c.phones() {
 		q.state.Doing, q.leg.up = InUse, true
-		q.sound, q.picture = stream{}, stream{} // the counters of a new stream
+		b.sit(c, q, now)
 	}
 	b.media(c, now)
 	b.told(c, "answer", p, now)
@@ -235,6 +235,9 @@ func (b *Branch) vanish(p *phone, now time.Time) {
 // leave takes a phone out of its call, which somebody ended for it.
 func (b *Branch) leave(p, by *phone, now time.Time) {
 	b.lines.ended(p, by)
+	if p.leg.up {
+		p.seat.left = now
+	}
 	p.call, p.leg = nil, leg{}
 	p.state.Doing, p.state.Peer = Idle, ""
 	p.sound.run(false, false, now, b.opts.Speed)

@@ -55,6 +55,7 @@ var phoneCommands = map[string]command{
 	"resume":     {1, "resume PHONE", one((*Branch).Resume)},
 	"transfer":   {2, "transfer A C: A hands its call on to C, which rings", two((*Branch).Transfer)},
 	"hangup":     {-1, "hangup [PHONE...]: none named: all", many((*Branch).hangups)},
+	"second":     {1, "second PHONE: its next call has the second stream, as beside a held one", one((*Branch).SecondStream)},
 	"unplug":     {1, "unplug PHONE", one((*Branch).Unplug)},
 	"plug":       {1, "plug PHONE", one((*Branch).Plug)},
 	"move":       {2, "move PHONE PORT|free: to another port of its switch", two((*Branch).Move)},

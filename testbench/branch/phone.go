@@ -134,6 +134,7 @@ type phone struct {
 	leg      leg // of the call, while there is one
 	messages int
 	sound    stream        // audio of the call
+	seat     seat          // which of its streams that is
 	page     stream        // audio of a page
 	picture  stream        // video of the call
 	mute     chan struct{} // not nil while it answers nobody; closed when it does again

@@ -2,6 +2,7 @@ package branch
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"time"
 )
 
@@ -20,9 +21,44 @@ const (
 	pageGroup   = "239.192.0.1/20480"
 )
 
-// flows are the phone's streams in the order of its pages: the call's audio
-// (or a page, while there is no call), the video, the page beside a call.
-func (p *phone) flows() [3]flow {
+// A seat is the stream that a phone's call has: the first, or the second where
+// another call had the first just before.
+type seat struct {
+	second bool
+	wanted bool      // SecondStream: the next call sits there, whenever it comes
+	last   stream    // of the call before, while this one sits on the second
+	left   time.Time // when a call last had audio
+}
+
+// seatKept is how long after a call its stream may still be that call's, in script time.
+const seatKept = 10 * time.Second
+
+// sit chooses the stream of a call whose audio begins. Where the first may be
+// another call's yet, the seed and the call decide.
+func (b *Branch) sit(c *call, p *phone, now time.Time) {
+	follows := !p.seat.left.IsZero() && now.Sub(p.seat.left) < b.scaled(seatKept) &&
+		rand.New(rand.NewPCG(b.opts.Seed, c.number<<16|uint64(p.index))).IntN(2) == 0
+	p.seat = seat{second: p.streams > 1 && (p.seat.wanted || follows), last: p.sound}
+	p.sound, p.picture = stream{}, stream{} // the counters of a new stream
+}
+
+// SecondStream has the audio of a phone's next call be on its second stream, as
+// that of a call is which comes while another is held.
+func (b *Branch) SecondStream(name string) error {
+	return b.with(name, func(p *phone, now time.Time) error {
+		if p.streams < 2 {
+			return fmt.Errorf("second: a %s has no second stream", p.product)
+		}
+		p.seat.wanted = true
+		b.event(Event{At: now, Kind: "second", Phone: p.Name})
+		return nil
+	})
+}
+
+// flows are the phone's streams in the order of its pages: what is left of the call
+// before, where the call sits on the second; the call's audio (or a page, while there
+// is no call), the video, the page beside a call.
+func (p *phone) flows() []flow {
 	sound := flow{stream: &p.sound, local: p.Address + "/20500", codec: "G.722", size: 160}
 	if c := p.call; c != nil && !p.sound.from.IsZero() {
 		sound.remote = musicSource
@@ -38,10 +74,13 @@ func (p *phone) flows() [3]flow {
 	if p.state.Paged {
 		page.remote = pageGroup
 		if sound.remote == "" {
-			return [3]flow{page, picture, {stream: &stream{}}}
+			return []flow{page, picture}
 		}
 	}
-	return [3]flow{sound, picture, page}
+	if p.seat.second {
+		return []flow{{stream: &p.seat.last, size: 160}, sound, picture, page}
+	}
+	return []flow{sound, picture, page}
 }
 
 // streamPage is StreamingStatisticsX?n.
