@@ -122,7 +122,8 @@ func (m *mix) play(t *testing.T) {
 	}
 }
 
-// calls lets about half of those that can be called: a third ring, some are on hold.
+// calls lets about half of those that can be called: a third ring, some are on hold,
+// and some have their audio where a second call's is.
 func (m *mix) calls() {
 	order := m.draw.Perm(len(m.phones))
 	for i := 0; i+1 < len(order)/2; i += 2 {
@@ -132,6 +133,11 @@ func (m *mix) calls() {
 		}
 		if m.draw.IntN(3) == 0 {
 			continue
+		}
+		for _, p := range []string{from, to} {
+			if m.draw.IntN(3) == 0 {
+				_ = m.b.SecondStream(p) // some have but one
+			}
 		}
 		if m.b.Answer(to) == nil && m.draw.IntN(3) == 0 {
 			_ = m.b.Hold([]string{from, to}[m.draw.IntN(2)]) // it is answered: it can be held

@@ -19,116 +19,171 @@ import (
 
 var mixSeed = flag.Uint64("mix", 0, "the seed of the random mixes of TestNoFalseDownAndNoFalseAvailable; 0: by the clock")
 
-// The form that CI runs, and the one of `make drill`: 500 states of phones.
-const (
-	mixPhones               = 100
-	shortRounds, fullRounds = 2, 5
-)
+// The form that `make drill` runs has 500 states of phones for each variant, and is
+// looked at for as long as anything could still be believed.
+const mixPhones, fullRounds = 100, 5
 
-// How long a round may take to settle. Pages that change seldom are read each
-// 15 s, and count for two and a half times that and a timeout: what a phone said
-// of its registration before it closed its pages is believed for so long.
-const (
-	settleWithin = 45 * time.Second
-	settledFor   = 3 * time.Second
-)
+// variants are what an agent may have to go by, with the rounds that CI runs.
+var variants = []struct {
+	name string
+	sources
+	rounds int
+}{
+	{"call server", sources{callServer: true}, 2},
+	{"keys", sources{user: true}, 1},
+	{"streams", sources{}, 1},
+}
 
 // The agent may say that it does not know. It may not say that a phone is down
 // that is up, nor that somebody is free who is not: random mixes of what can
 // happen to a hundred phones, 40 % of them with their web access off, held
-// against the simulator's truth.
+// against the simulator's truth, by whatever sources there are. While things
+// change it may, and for how long is counted.
 func TestNoFalseDownAndNoFalseAvailable(t *testing.T) {
-	rounds, seed := shortRounds, *mixSeed
-	if strings.EqualFold(os.Getenv("PILOTLIGHT_DRILL"), "full") {
-		rounds = fullRounds
-	}
+	seed := *mixSeed
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())
 	}
 	t.Logf("seed: again by go test ./testbench/e2e -run %s -mix %d", t.Name(), seed)
-	b, err := branch.Start(context.Background(), branch.Options{Phones: mixPhones, Seed: seed})
+	for _, v := range variants {
+		rounds, rightFor := v.rounds, settledFor
+		if strings.EqualFold(os.Getenv("PILOTLIGHT_DRILL"), "full") {
+			rounds, rightFor = fullRounds, settleWithin
+		}
+		t.Run(v.name, func(t *testing.T) {
+			r := newTrial(t, v.sources, seed)
+			r.rightFor = rightFor
+			draw := rand.New(rand.NewPCG(seed, 3))
+			for n := range rounds {
+				r.round(n+1, newMix(r.b, draw))
+			}
+			r.sum()
+		})
+	}
+}
+
+// A trial is a branch, the agent beside it, and what came of holding one against the other.
+type trial struct {
+	t *testing.T
+	b *branch.Branch
+	a *product.Agent
+	sources
+	rightFor time.Duration // how long nothing false is told before a round is judged
+	all      verdict
+	lies     *lies
+}
+
+func newTrial(t *testing.T, s sources, seed uint64) *trial {
+	t.Helper()
+	o := branch.Options{Phones: mixPhones, Seed: seed}
+	if s.user {
+		o.PhoneUser, o.PhonePassword = phoneUser, phonePassword
+	}
+	b, err := branch.Start(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	a := product.Start(t, product.Options{YAML: string(b.Config("@DATA@", "@PANEL@"))})
-	a.Until(30*time.Second, "every phone is known", func() bool { return len(live(a.Phones())) == mixPhones })
-
-	draw := rand.New(rand.NewPCG(seed, 3))
-	states, causes := matrix{}, matrix{}
-	var wrong []string
-	unknown := 0
-	for round := range rounds {
-		m := newMix(b, draw)
-		m.play(t)
-		settled := settle(t, b, a)
-		m.page()
-		time.Sleep(2 * pollInterval) // what shows only for as long as a page plays
-		v := hold(t, b, a)
-		t.Logf("round %d: %s; settled after %v; %d unknown or last known", round+1, m, settled.Round(100*time.Millisecond), v.unknown)
-		states.add(v.states)
-		causes.add(v.causes)
-		unknown += v.unknown
-		for _, w := range v.wrong {
-			wrong = append(wrong, fmt.Sprintf("round %d: %s", round+1, w))
-		}
+	yaml := withPassword(t, b, string(b.Config("@DATA@", "@PANEL@")))
+	if !s.callServer {
+		yaml = withoutCallServer(t, yaml)
 	}
-	t.Logf("states, rows are the truth, columns what the agent told\n%s", states)
-	t.Logf("causes, the same\n%s", causes)
-	for _, w := range wrong {
-		t.Error(w)
-	}
-	for _, p := range b.Phones() {
-		if load, err := b.Load(p.Name); err != nil || load.Peak > 1 || load.Requests == 0 {
-			t.Errorf("%s was asked %d times, %d at a time: %v", p.Name, load.Requests, load.Peak, err)
-		}
-	}
-	t.Logf("%d states of phones: %d false, %d unknown or last known", rounds*mixPhones, len(wrong), unknown)
+	r := &trial{t: t, b: b, a: product.Start(t, product.Options{YAML: yaml}), sources: s, all: newVerdict(), lies: newLies()}
+	r.a.Until(30*time.Second, "every phone is known, and was asked itself", func() bool {
+		return len(live(r.a.Phones())) == mixPhones && !slices.ContainsFunc(b.Phones(), func(p branch.Phone) bool {
+			load, err := b.Load(p.Name)
+			return err != nil || load.Requests == 0
+		})
+	})
+	r.look()
+	return r
 }
 
-// pollInterval is what branch.Config sets.
-const pollInterval = 2 * time.Second
+// round plays a mix, and judges what is told when it has settled.
+func (r *trial) round(n int, m *mix) {
+	r.t.Helper()
+	start := time.Now()
+	r.lies.begin(start)
+	m.play(r.t)
+	right := start
+	for time.Since(start) < settleWithin && time.Since(right) < r.rightFor {
+		if len(r.look().lies) > 0 {
+			right = time.Now()
+		}
+		time.Sleep(lookEach)
+	}
+	m.page()
+	for paged := time.Now(); time.Since(paged) < 2*pollInterval; time.Sleep(lookEach) {
+		r.look() // what shows only for as long as a page plays
+	}
+	v := r.look()
+	r.all.add(v)
+	for _, l := range v.lies {
+		r.t.Errorf("round %d: %s", n, l.text)
+	}
+	r.t.Logf("round %d: %s; settled after %v; %d unknown or last known", n, m, right.Sub(start).Round(100*time.Millisecond), v.unknown)
+}
+
+// sum tells what came of it, and what polling has cost the phones.
+func (r *trial) sum() {
+	r.t.Helper()
+	r.t.Logf("states, rows are the truth, columns what the agent told\n%s", r.all.states)
+	r.t.Logf("causes, the same\n%s", r.all.causes)
+	r.lies.end()
+	r.t.Logf("how long after a change of a phone, or of those of its owner, a lie was last told; %d changes\n%s", r.lies.changes, r.lies)
+	for _, text := range r.lies.long {
+		r.t.Error(text)
+	}
+	for _, p := range r.b.Phones() {
+		if load, err := r.b.Load(p.Name); err != nil || load.Crashed > 0 || load.Peak > 1 || load.Requests == 0 {
+			r.t.Errorf("%s (%s) was asked %d times, %d at a time, %d times for what crashes it: %v", p.Name, p.Model, load.Requests, load.Peak, load.Crashed, err)
+		}
+	}
+	r.t.Logf("%d states of phones: %d false, %d unknown or last known", r.all.n, len(r.all.lies), r.all.unknown)
+}
 
 func live(all map[string]product.Phone) map[string]product.Phone {
 	maps.DeleteFunc(all, func(_ string, p product.Phone) bool { return p.Freshness != "live" || p.State == "unknown" })
 	return all
 }
 
-// settle waits until what the agent tells is free of faults and stays so, or
-// until time is up, and tells how long it took.
-func settle(t *testing.T, b *branch.Branch, a *product.Agent) time.Duration {
-	t.Helper()
-	start := time.Now()
-	for right := start; time.Since(start) < settleWithin && time.Since(right) < settledFor; {
-		if v := hold(t, b, a); len(v.wrong) > 0 {
-			right = time.Now()
-		}
-		time.Sleep(200 * time.Millisecond)
-	}
-	return time.Since(start)
-}
-
 // A verdict is the agent's word held against the truth once.
 type verdict struct {
 	states, causes matrix
-	wrong          []string
-	unknown        int
+	n, unknown     int
+	truths         map[string]string // what a lie could be about, by phone, and by "owner of" it
+	lies           map[string]lie
 }
 
-func hold(t *testing.T, b *branch.Branch, a *product.Agent) verdict {
-	t.Helper()
-	v := verdict{states: matrix{}, causes: matrix{}}
-	told, people, truth := a.Phones(), map[string]product.Document{}, b.Truth()
-	for _, d := range product.Get[[]product.Document](a, "/api/v1/presence") {
+func newVerdict() verdict {
+	return verdict{states: matrix{}, causes: matrix{}, truths: map[string]string{}, lies: map[string]lie{}}
+}
+
+func (v *verdict) add(w verdict) {
+	v.states.add(w.states)
+	v.causes.add(w.causes)
+	v.unknown += w.unknown
+	for about, l := range w.lies {
+		v.lies[fmt.Sprint(v.n, " ", about)] = l
+	}
+	v.n += w.n
+}
+
+// look holds what is told now against the truth.
+func (r *trial) look() verdict {
+	r.t.Helper()
+	v, people := newVerdict(), map[string]product.Document{}
+	at, told := time.Now(), r.a.Phones()
+	for _, d := range product.Get[[]product.Document](r.a, "/api/v1/presence") {
 		people[d.Presentity] = d
 	}
-	desks := map[string][]branch.State{}
-	for _, p := range b.Phones() {
+	truth, desks := r.b.Truth(), map[string][]desktop{}
+	for _, p := range r.b.Phones() {
 		owner := told[p.Name].Owner
-		desks[owner] = append(desks[owner], truth[p.Name])
+		desks[owner] = append(desks[owner], desktop{p.Model, truth[p.Name]})
 	}
-	for _, p := range b.Phones() {
-		is, said := truth[p.Name], told[p.Name]
+	for _, p := range r.b.Phones() {
+		is, said := desktop{p.Model, truth[p.Name]}, told[p.Name]
 		word := said.State
 		if said.Freshness != "live" {
 			word = said.Freshness
@@ -136,68 +191,23 @@ func hold(t *testing.T, b *branch.Branch, a *product.Agent) verdict {
 		if word != said.State || word == "unknown" {
 			v.unknown++
 		}
-		v.states.count(row(is), word)
-		v.causes.count(truthOfCause(is), said.Cause)
-		if fault := faultOf(is, said, people[said.Owner], desks[said.Owner]); fault != "" {
-			v.wrong = append(v.wrong, fmt.Sprintf("%s (%s): %s; truth %+v; told %s %s, %s %q\n\t%s", p.Name, p.Model, fault, is,
-				said.State, said.Freshness, said.Cause, said.Diagnosis, strings.Join(said.Because, "\n\t")))
+		v.n++
+		v.states.count(r.row(is), word)
+		v.causes.count(truthOfCause(is.State), said.Cause)
+		v.truths[p.Name] = r.row(is)
+		for _, d := range desks[said.Owner] {
+			v.truths["owner of "+p.Name] += r.row(d) + " "
+		}
+		for about, l := range map[string]lie{p.Name: r.lieOf(is, said), "owner of " + p.Name: r.lieToOwner(people[said.Owner], desks[said.Owner])} {
+			if l.text != "" {
+				l.text = fmt.Sprintf("%s (%s): %s; truth %+v; told %s %s, %s %q\n\t%s", p.Name, p.Model, l.text, is.State,
+					said.State, said.Freshness, said.Cause, said.Diagnosis, strings.Join(said.Because, "\n\t"))
+				v.lies[about] = l
+			}
 		}
 	}
+	r.lies.note(at, v)
 	return v
-}
-
-// faultOf says what is a lie: not what is merely unknown, or known better.
-func faultOf(is branch.State, said product.Phone, owner product.Document, desks []branch.State) string {
-	word := is.Word()
-	switch {
-	case isUp(word) && said.Freshness == "live" && slices.Contains([]string{"unreachable", "unpowered", "unregistered"}, said.State):
-		return "false down"
-	case word != "idle" && !unknowable(is) && said.State == "idle" && said.Freshness == "live":
-		return "false available: the phone is told idle"
-	case owner.Availability == "available" && owner.Freshness == "live" && !canBeCalled(desks):
-		return "false available: its owner is told available"
-	}
-	return ""
-}
-
-// canBeCalled: nobody talks on one of these phones, and one is up. The front
-// desk shares the boss's number, and is there for him while his phone is out.
-func canBeCalled(desks []branch.State) bool {
-	up := false
-	for _, is := range desks {
-		word := is.Word()
-		if word == "in-use" || word == "on-hold" {
-			return false
-		}
-		// Ringing is not busy yet, even if the phone hangs.
-		up = up || word == "idle" || is.Doing == branch.Ringing && !is.Unplugged || unknowable(is)
-	}
-	return up
-}
-
-func isUp(word string) bool {
-	return slices.Contains([]string{"idle", "ringing", "in-use", "on-hold"}, word)
-}
-
-// unknowable: the phone keeps its power and its link, refuses its pages, and
-// the simulated call server tells its line idle whether it is registered or
-// not. No source at the branch can tell it from one that is well.
-func unknowable(s branch.State) bool {
-	return s.WebDisabled && !s.Unplugged && !s.NoAddress && (s.Frozen || s.Registration == branch.Nowhere)
-}
-
-// row names a truth in the matrix.
-func row(s branch.State) string {
-	word := s.Word()
-	switch {
-	case s.NoAddress:
-		word += ", no lease"
-	case unknowable(s):
-		word += ", hidden"
-	case s.Paged:
-		word += ", paged"
-	}
-	return word
 }
 
 func truthOfCause(s branch.State) string {

@@ -22,18 +22,31 @@ var withKeys = regexp.MustCompile(`^CP-(78|88|99)|^SPA|^ATA`)
 // Before is a script of what happens before the agent starts.
 func keysAlone(t *testing.T, phones int, seed uint64, before string) *tale {
 	t.Helper()
-	dir := t.TempDir()
-	return tell(t, branch.Options{Phones: phones, Seed: seed, PhoneUser: "pilot", PhonePassword: "flight & more"}, func(b *branch.Branch, yaml string) string {
-		check(t, b.WritePassword(dir))
+	o := branch.Options{Phones: phones, Seed: seed, PhoneUser: phoneUser, PhonePassword: phonePassword}
+	return tell(t, o, func(b *branch.Branch, yaml string) string {
 		check(t, b.Play(t.Context(), before))
-		yaml = strings.Replace(yaml, fmt.Sprintf("%q", branch.PasswordFile), fmt.Sprintf("%q", filepath.Join(dir, branch.PasswordFile)), 1)
-		head, rest, found := strings.Cut(yaml, "call_managers:")
-		if !found {
-			t.Fatal("no call_managers to leave out")
-		}
-		_, rest, _ = strings.Cut(rest, "uplinks:")
-		return head + "uplinks:" + rest
+		return withoutCallServer(t, withPassword(t, b, yaml))
 	})
+}
+
+const phoneUser, phonePassword = "pilot", "flight & more"
+
+// withPassword writes the phones' password where the configuration then finds it.
+func withPassword(t *testing.T, b *branch.Branch, yaml string) string {
+	t.Helper()
+	dir := t.TempDir()
+	check(t, b.WritePassword(dir))
+	return strings.Replace(yaml, fmt.Sprintf("%q", branch.PasswordFile), fmt.Sprintf("%q", filepath.Join(dir, branch.PasswordFile)), 1)
+}
+
+func withoutCallServer(t *testing.T, yaml string) string {
+	t.Helper()
+	head, rest, found := strings.Cut(yaml, "call_managers:")
+	if !found {
+		t.Fatal("no call_managers to leave out")
+	}
+	_, rest, _ = strings.Cut(rest, "uplinks:")
+	return head + "uplinks:" + rest
 }
 
 // gentle: no phone was asked for what crashes it, nor in two ways at once.
