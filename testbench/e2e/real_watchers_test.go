@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -64,4 +65,38 @@ func TestSIPpPublishesAndWatches(t *testing.T) {
 	if n := a.Metric(`pilotlight_subscriptions{package="presence"}`); n != fmt.Sprint(2*calls) {
 		t.Errorf("%s subscriptions, want %d", n, 2*calls)
 	}
+}
+
+// TestKamailioWatches: a Kamailio that serves lists, and watches those on them at
+// the agent, as another domain's server would. After a kill -9 it is told on,
+// though it has not subscribed again.
+func TestKamailioWatches(t *testing.T) {
+	if !peers.Need(t, "kamailio", "sqlite3") {
+		return
+	}
+	a, addr := presenceServer(t, "example.com", "  - {user: alice}\n  - {user: bob}\n")
+	const team = "sip:team@example.com"
+	k := peers.Kamailio(t, peers.WithList(addr, "watcher0", team, "sip:alice@example.com", "sip:bob@example.com"))
+	c := peers.NewCrowd(t, k.Addr, "udp", "presence", 1, func(int) string { return team })
+	c.More = "Supported: eventlist\r\nAccept: application/pidf+xml, application/rlmi+xml, multipart/related\r\n"
+	must(t, c.Subscribe(1))
+	standing := func(when string) {
+		t.Helper()
+		a.Until(soon, when+": Kamailio's two subscriptions stand", func() bool { return a.Metric(`pilotlight_subscriptions{package="presence"}`) == "2" })
+	}
+	hears := func(who, availability, note string) {
+		t.Helper()
+		must(t, a.Act("PUT", "/api/v1/presence/"+who+"/manual", map[string]string{"availability": availability, "note": note}))
+		a.Until(soon, fmt.Sprintf("the list's watcher hears that %s is %s", who, availability), func() bool {
+			return slices.ContainsFunc(c.Seats[0].Heard().Bodies, func(b string) bool { return strings.Contains(b, who+"@example.com") && strings.Contains(b, note) })
+		})
+	}
+	standing("at first")
+	hears("alice", "busy", "budget")
+	hears("bob", "away", "lunch")
+	a.Kill()
+	a.Again()
+	a.Ready()
+	standing("after the kill")
+	hears("alice", "do-not-disturb", "board meeting")
 }

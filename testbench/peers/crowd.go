@@ -16,6 +16,7 @@ import (
 // who listens at the address in its Contact.
 type Crowd struct {
 	Seats []*Seat
+	More  string // fields of each SUBSCRIBE, whole lines with their ends
 
 	server, transport, event string
 
@@ -152,8 +153,8 @@ func (s *Seat) Subscribe() error {
 	}
 	m, err := s.line.do(fmt.Sprintf("SUBSCRIBE %s SIP/2.0\r\nVia: SIP/2.0/%s %s;branch=%s\r\nMax-Forwards: 70\r\n"+
 		"From: <sip:watcher%d@%s>;tag=%s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %d SUBSCRIBE\r\nContact: <sip:watcher%d@%s%s>\r\n"+
-		"Event: %s\r\nExpires: 3600\r\nContent-Length: 0\r\n\r\n",
-		s.target, s.line.transport, s.line.Local, branch, s.n, domainOf(s.URI), s.tag, to, s.callID, s.cseq, s.n, s.line.Local, transport, s.crowd.event), branch)
+		"Event: %s\r\nExpires: 3600\r\n%sContent-Length: 0\r\n\r\n",
+		s.target, s.line.transport, s.line.Local, branch, s.n, domainOf(s.URI), s.tag, to, s.callID, s.cseq, s.n, s.line.Local, transport, s.crowd.event, s.crowd.More), branch)
 	if err == nil && m.status() != 200 {
 		err = fmt.Errorf("%s %s", m.first[1], m.first[2])
 	}

@@ -31,6 +31,8 @@ type kamailio struct {
 	defines        []string
 	domain         string
 	user, password string
+	elsewhere      string
+	list           string
 }
 
 // WithPresence makes it a presence server: PUBLISH, and SUBSCRIBE for presence and dialog.
@@ -58,6 +60,43 @@ func WithDigest(user, password string) KamailioOption {
 	}
 }
 
+// WithList makes it a list server: the list uri of a watcher, "watcher0", has
+// entries that Kamailio watches itself, at the presence server at addr.
+func WithList(addr, watcher, uri string, entries ...string) KamailioOption {
+	return func(k *kamailio) {
+		k.defines, k.elsewhere = append(k.defines, "WITH_PRESENCE", "WITH_LISTS"), addr
+		var doc strings.Builder
+		doc.WriteString(`<?xml version="1.0"?><rls-services xmlns="urn:ietf:params:xml:ns:rls-services" xmlns:rl="urn:ietf:params:xml:ns:resource-lists">`)
+		fmt.Fprintf(&doc, `<service uri="%s"><list name="l">`, uri)
+		for _, e := range entries {
+			fmt.Fprintf(&doc, `<rl:entry uri="%s"/>`, e)
+		}
+		doc.WriteString(`</list><packages><package>presence</package></packages></service></rls-services>`)
+		// A row of xcap: id, user, domain, document, 8 for rls-services, etag, source, URI, port.
+		k.list = fmt.Sprintf("1:%s:%s:%s:8:e:0:/lists:0\n", watcher, domainOf(uri), strings.ReplaceAll(doc.String(), ":", `\:`))
+	}
+}
+
+// writeLists makes the tables of text that a list server works on.
+func (k *kamailio) writeLists(t testing.TB, dir string) {
+	t.Helper()
+	const made = "/usr/share/kamailio/dbtext/kamailio/"
+	if err := os.Mkdir(filepath.Join(dir, "text"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range []string{"version", "rls_presentity", "rls_watchers", "xcap"} {
+		text, err := os.ReadFile(made + table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if table == "xcap" {
+			head, _, _ := strings.Cut(string(text), "\n")
+			text = []byte(head + "\n" + k.list)
+		}
+		write(t, filepath.Join(dir, "text"), table, string(text))
+	}
+}
+
 // WithDomain sets the domain; else it is example.com.
 func WithDomain(domain string) KamailioOption { return func(k *kamailio) { k.domain = domain } }
 
@@ -75,7 +114,7 @@ func Kamailio(t testing.TB, options ...KamailioOption) *KamailioServer {
 	dir := shortDir(t)
 	port := freePort(t)
 	text := strings.NewReplacer("@PORT@", fmt.Sprint(port), "@DOMAIN@", k.domain, "@MODULES@", modules[0], "@RUN@", dir,
-		"@USER@", k.user, "@PASSWORD@", k.password).Replace(kamailioConfig)
+		"@ELSEWHERE@", k.elsewhere, "@USER@", k.user, "@PASSWORD@", k.password).Replace(kamailioConfig)
 	config := write(t, dir, "kamailio.cfg", text)
 	if strings.Contains(strings.Join(k.defines, " "), "WITH_PRESENCE") {
 		// Memory mode wants the tables, too, though it never writes them.
@@ -86,6 +125,9 @@ func Kamailio(t testing.TB, options ...KamailioOption) *KamailioServer {
 			}
 			runOnce(t, string(sql), "sqlite3", filepath.Join(dir, "pres.sqlite"))
 		}
+	}
+	if k.list != "" {
+		k.writeLists(t, dir)
 	}
 	args := []string{"-DD", "-E", "-f", config, "-m", "64", "-M", "8", "-P", filepath.Join(dir, "pid"), "-Y", dir}
 	for _, d := range k.defines {
