@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -133,6 +134,68 @@ func TestAnotherPhoneIsNoAnswer(t *testing.T) {
 	for _, o := range b.All() {
 		if o.Source != sourceReachWeb {
 			t.Errorf("of another phone is told %+v", o)
+		}
+	}
+}
+
+// Whatever hangs, no page is judged by less than half the configured patience.
+func TestPatienceIsHalvedOnce(t *testing.T) {
+	v := visiting(t, "8845", "SEP0C1167AA0002", ours)
+	v.visit()
+	v.f.hangs(pathLines, "/CGI/LineInfo", pathNetwork)
+	v.slow(streamPath(1), 300*time.Millisecond, "stream-active.xml")
+	v.later(time.Minute)
+	v.doubted = true // it has missed a poll, and is given half already
+	v.timeout = 800 * time.Millisecond
+	facts, asked := v.visit()
+	if c := facts[sourceWeb].Calls; c == nil || !busy(c) {
+		t.Errorf("calls %+v after %q; %v", c, asked, v.trouble)
+	}
+}
+
+// slow has a page answered after a while.
+func (v *visited) slow(path string, after time.Duration, file string) {
+	body := golden(v.t, v.f.folder, file)
+	v.f.odd.Store(path, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-time.After(after):
+			_, _ = w.Write(body)
+		case <-r.Context().Done():
+		}
+	}))
+}
+
+// A phone whose whole server hangs for a while on one page is asked for that page less
+// and less often: the silence that the page itself made is no new beginning.
+func TestTheSilenceThatAPageMadeIsNoNewBeginning(t *testing.T) {
+	f := &fakePhone{folder: "7962"}
+	var ill atomic.Bool
+	var ills atomic.Int32
+	var hung atomic.Int64 // until when it answers nothing
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.RequestURI() == streamPath(1) && ill.Load() {
+			hung.Store(time.Now().Add(700 * time.Millisecond).UnixNano())
+			ills.Add(1)
+		}
+		if time.Now().UnixNano() < hung.Load() {
+			<-r.Context().Done()
+			return
+		}
+		f.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	p := phoneAt(t, s.URL)
+	p.Name = "SEP0C1167AA0005"
+	b := run(t, Config{Phones: []Phone{p}, Web: 100 * time.Millisecond, Timeout: 100 * time.Millisecond, Domain: "example.com", Pace: Pace{Device: time.Hour, Network: time.Hour}}, nil)
+	b.Wait(t, 5*time.Second, from(sourceWeb))
+	ill.Store(true)
+	time.Sleep(5 * time.Second)
+	if n := ills.Load(); n != 1 {
+		t.Errorf("asked %d times in five seconds for a page that hangs", n)
+	}
+	for _, o := range b.All() {
+		if o.Reach != nil && o.Reach.Misses >= presence.Misses {
+			t.Errorf("out of reach: %+v", o.Reach)
 		}
 	}
 }

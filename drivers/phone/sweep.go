@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -64,6 +65,14 @@ func (r *refusals) refused(now time.Time) {
 	r.until = now.Add(r.wait)
 }
 
+// doubted has all pages read that answer, since the phone has just missed a poll. One
+// that hangs is left alone as before: it may be what the phone was silent for.
+func (a *account) doubted() {
+	a.deviceAt, a.networkAt, a.placeAt, a.screenAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	a.news = true
+	maps.DeleteFunc(a.troubles, func(_ string, t *trouble) bool { return !t.fault.hung() })
+}
+
 // again has everything asked anew: the phone was away, and may have been
 // restarted, moved, or given other firmware.
 func (a *account) again() {
@@ -85,6 +94,7 @@ type sweep struct {
 	guard *guard // of our user; nil: it is shown to this phone alone
 	pace  Pace
 	every time.Duration // until the next visit
+	least time.Duration // by which a page is judged
 	told  []told
 
 	identified bool // the page that the phone is known by was asked for
@@ -213,7 +223,7 @@ func (w *sweep) who(ctx context.Context) error {
 	if err := w.isWho(d.HostName); err != nil {
 		return err
 	}
-	if d.Firmware != w.a.device.Firmware {
+	if was := w.a.device.Firmware; was != "" && was != d.Firmware {
 		clear(w.a.troubles)
 	}
 	delete(w.a.troubles, pathDevice)
@@ -363,7 +373,7 @@ func (w *sweep) show(ctx context.Context, c claim, path string, read func(body [
 func (w *sweep) hesitate(ctx context.Context) error {
 	if !w.hurried {
 		w.hurried = true
-		w.timeout /= 2
+		w.timeout = max(w.timeout/2, w.least)
 	}
 	return pause(ctx, breath)
 }

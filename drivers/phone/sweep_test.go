@@ -26,6 +26,7 @@ type visited struct {
 	a     account
 	guard *guard
 
+	doubted bool // it has missed a poll
 	timeout time.Duration
 	trouble *Fault // of the last visit
 }
@@ -48,9 +49,13 @@ func (v *visited) visit() (map[string]presence.Facts, []string) {
 }
 
 func (v *visited) try() (map[string]presence.Facts, []string, error) {
-	s := newSession(v.p, v.timeout, &pins{}, v.creds)
+	patience := v.timeout
+	if v.doubted {
+		patience /= 2
+	}
+	s := newSession(v.p, patience, &pins{}, v.creds)
 	defer s.close()
-	w := &sweep{session: s, a: &v.a, guard: v.guard, pace: v.pace, every: time.Second}
+	w := &sweep{session: s, a: &v.a, guard: v.guard, pace: v.pace, every: time.Second, least: v.timeout / 2}
 	err := w.run(v.t.Context())
 	v.trouble = w.trouble()
 	facts := map[string]presence.Facts{}

@@ -94,10 +94,7 @@ func (w *sweep) settle(ctx context.Context, path string, err error) (ok bool, _ 
 	case f == nil:
 		return false, err
 	case f.hung():
-		if err := w.lives(ctx, f); err != nil {
-			return false, err
-		}
-		w.failed(path, f)
+		return false, w.lives(ctx, path, f)
 	case f.own():
 		w.failed(path, f)
 	default:
@@ -107,13 +104,18 @@ func (w *sweep) settle(ctx context.Context, path string, err error) (ok bool, _ 
 }
 
 // lives is nil where a phone that hung on a page answers on others: on one that was
-// read in this visit, or else on the one that it is known by.
-func (w *sweep) lives(ctx context.Context, hung *Fault) error {
-	if err := w.hesitate(ctx); err != nil || w.heard {
+// read in this visit, or else on the one that it is known by. The page is left alone
+// for a while, unless it was asked for only since the phone hangs on another.
+func (w *sweep) lives(ctx context.Context, path string, hung *Fault) error {
+	if err := w.hesitate(ctx); err != nil {
 		return err
 	}
-	if w.identified {
+	if !w.heard && w.identified {
 		return hung
+	}
+	w.failed(path, hung)
+	if w.heard {
+		return nil
 	}
 	err := w.identity(ctx)
 	if f := faultIn(err); f != nil && f.Reach == presence.Silent {

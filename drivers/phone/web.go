@@ -100,10 +100,13 @@ func (w *webPoller) visit(ctx context.Context, v schedule.Visit) (err error) {
 	s := newSession(p, w.patience(st), w.pins, w.config.Credentials)
 	var failed error
 	defer func() { s.close(); v.Done(failed) }() // Done comes last: what is hastened meanwhile holds
-	if st.reach == presence.Silent {
+	switch {
+	case st.reach == presence.Silent && st.misses < presence.Misses:
+		st.account.doubted()
+	case st.reach == presence.Silent:
 		st.account.again()
 	}
-	sweep := &sweep{session: s, a: &st.account, guard: w.guard, pace: w.config.Pace, every: w.config.Web}
+	sweep := &sweep{session: s, a: &st.account, guard: w.guard, pace: w.config.Pace, every: w.config.Web, least: w.config.Timeout / 2}
 	failed = sweep.run(ctx)
 	switch {
 	case ctx.Err() != nil:
