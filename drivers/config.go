@@ -1,6 +1,7 @@
 package drivers
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"os"
@@ -92,8 +93,21 @@ type Peer struct {
 	Transport string `yaml:"transport"`
 	// The domains it speaks for.
 	Domains []string `yaml:"domains"`
+	// Where it takes requests for people of its domains, such as sip:10.0.0.5:5060;transport=tcp; empty: at its address, when that is a single one.
+	Target string `yaml:"target"`
 	// What it may do: subscribe, publish, message.
 	May []string `yaml:"may"`
+}
+
+// target is where the peer takes requests, "" where that is not known.
+func (p Peer) target() string {
+	switch {
+	case p.Target != "":
+		return p.Target
+	case !p.Address.IsSingleIP():
+		return ""
+	}
+	return "sip:" + netip.AddrPortFrom(p.Address.Addr(), 5060).String() + ";transport=" + cmp.Or(p.Transport, "udp")
 }
 
 // Account is one item of sip.accounts.

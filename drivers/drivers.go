@@ -262,7 +262,7 @@ func (b *builder) central() error {
 func (b *builder) simple() error {
 	cfg := simple.Config{Domain: b.h.Domain, Trusted: b.c.SIP.Trusted, Interval: map[string]time.Duration{"presence": b.c.SIP.NotifyInterval.Presence}}
 	for _, p := range b.c.SIP.Peers {
-		cfg.Peers = append(cfg.Peers, simple.Peer{Name: p.Name, From: p.Address, Domains: p.Domains, May: p.May})
+		cfg.Peers = append(cfg.Peers, simple.Peer{Name: p.Name, From: p.Address, Domains: p.Domains, Target: p.target(), May: p.May})
 	}
 	for _, l := range b.c.Lists {
 		list := simple.List{Name: l.Name}
@@ -281,6 +281,13 @@ func (b *builder) simple() error {
 	var err error
 	if needs.Guard, err = b.guard(); err != nil {
 		return err
+	}
+	if slices.ContainsFunc(cfg.Peers, func(p simple.Peer) bool {
+		return p.Target != "" && slices.ContainsFunc(p.Domains, func(d string) bool { return !strings.EqualFold(d, b.h.Domain) })
+	}) {
+		if needs.Elsewhere, err = event.New(event.PresencePackage, b.endpoint, b.log("presence")); err != nil {
+			return err
+		}
 	}
 	d, err := simple.New(cfg, needs, b.log("simple"))
 	if err != nil {

@@ -23,6 +23,7 @@ import (
 	"pilotlight/agent/ledger"
 	"pilotlight/agent/presence"
 	"pilotlight/agent/relay"
+	"pilotlight/drivers/internal/event"
 	"pilotlight/drivers/internal/pidf"
 	"pilotlight/drivers/internal/sip"
 )
@@ -83,7 +84,7 @@ func (s *server) start() {
 			s.t.Fatal(err)
 		}
 	}
-	l, err := ledger.Open(ledger.Config{Path: s.path, Domain: "example.com", Static: s.static, Log: log})
+	l, err := ledger.Open(ledger.Config{Path: s.path, Domain: s.c.Domain, Static: s.static, Log: log})
 	check(err)
 	e, err := sip.New(sip.Config{Listen: s.listen}, log)
 	check(err)
@@ -91,7 +92,9 @@ func (s *server) start() {
 	check(err)
 	post, err := relay.NewPost(l.Drawer("messages"), time.Now)
 	check(err)
-	d, err := New(s.c, Needs{Post: post, Heart: l, Endpoint: e, Drawer: l.Drawer("simple"), Access: w}, log)
+	elsewhere, err := event.New(event.PresencePackage, e, log)
+	check(err)
+	d, err := New(s.c, Needs{Elsewhere: elsewhere, Post: post, Heart: l, Endpoint: e, Drawer: l.Drawer("simple"), Access: w}, log)
 	check(err)
 	var stops []func()
 	for _, run := range []func(context.Context) error{l.Run, e.Run, d.Run} {
@@ -116,10 +119,10 @@ func (s *server) start() {
 	check(e.Ready(ctx))
 	s.ledger, s.access, s.post, s.driver, s.addr = l, w, post, d, e.Addr("udp")
 	s.listen = []string{"udp:" + e.Addr("udp").String(), "tcp:" + e.Addr("tcp").String()}
-	s.until("it serves alice", func() bool {
+	s.until("it serves the first", func() bool {
 		r := d.now.get()
 		known := false
-		return r != nil && r.do(ctx, func() { w := r.of["sip:alice@example.com"]; known = w != nil && w.known }) == nil && known
+		return r != nil && r.do(ctx, func() { w := r.of[s.static[0].Of]; known = w != nil && w.known }) == nil && known
 	})
 }
 

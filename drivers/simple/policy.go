@@ -31,7 +31,7 @@ func (r *run) obey(ctx context.Context) error {
 func (r *run) reconsider() {
 	var over []*subscription
 	for _, s := range r.subs {
-		if s.due == last {
+		if s.due == last || s.in.far != nil {
 			continue
 		}
 		if l := s.in.list; l != nil {

@@ -46,20 +46,34 @@ func (r *run) restore() error {
 			continue
 		}
 		s.heldUntil = now.Add(restoreWithin * time.Duration(i) / time.Duration(len(all)))
-		if s.List != (s.in.list != nil) { // the configuration is another; the two are never mixed (RLS-02)
-			r.end(s, "noresource", event.EventNoResource)
-			continue
+		switch reason := r.resume(s); reason {
+		case "":
+			r.want(s, asked)
+		case event.EventRejected:
+			r.end(s, "rejected", reason)
+		default:
+			r.end(s, "noresource", reason)
 		}
-		if s.List {
-			s.how = access.Allow
-		} else if s.how = r.n.Access.Watch(s.Watcher, s.Of); s.how == access.Block {
-			r.end(s, "rejected", event.EventRejected) // the rules are others now (PR-07)
-			continue
-		}
-		r.want(s, asked)
 	}
 	if len(all) > 0 {
 		r.log.Info("subscriptions go on", "count", len(all))
 	}
 	return nil
+}
+
+// resume decides, as mayBegin does for a new one, how a subscription goes on that
+// the configuration of today may have no room for; or why it is over.
+func (r *run) resume(s *subscription) event.WatcherEvent {
+	s.how = access.Allow
+	switch far := s.in.far != nil; {
+	case s.List != (s.in.list != nil), far && r.server(s.Of.Domain()) == nil:
+		return event.EventNoResource // a list and a presentity are never mixed (RLS-02)
+	case far:
+		r.reach(s.in, s)
+	case !s.List:
+		if s.how = r.n.Access.Watch(s.Watcher, s.Of); s.how == access.Block {
+			return event.EventRejected // the rules are others now (PR-07)
+		}
+	}
+	return ""
 }

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"pilotlight/agent/ledger"
 	"pilotlight/agent/presence"
 )
@@ -17,6 +19,7 @@ type run struct {
 	inbox *mailbox
 	docs  chan presence.Document
 	keep  *keeper
+	tasks *errgroup.Group
 	came  chan struct{} // rung when a device of somebody's shows up
 
 	subs     map[string]*subscription
@@ -27,6 +30,7 @@ type run struct {
 
 	everybody *list
 	listed    int // members of all list subscriptions
+	abroad    int // subscriptions to other servers
 }
 
 // watched is a presentity with those who watch it.
@@ -37,6 +41,7 @@ type watched struct {
 	subs   []*subscription
 	bodies map[bodyKey]body // of the present document
 	list   *list            // where it is no presentity
+	far    *far             // where she is at another server
 	on     []place          // the lists it is on
 	lives  int              // how often it came to be known
 	seen   time.Time        // when what changed the document was observed
@@ -46,8 +51,8 @@ type watched struct {
 // older changed it by its age.
 const fresh = 10 * time.Second
 
-func newRun(d *Driver, ctx context.Context) *run {
-	r := &run{Driver: d, ctx: ctx, log: d.log, inbox: newMailbox(), came: make(chan struct{}, 1), docs: make(chan presence.Document),
+func newRun(d *Driver, ctx context.Context, tasks *errgroup.Group) *run {
+	r := &run{Driver: d, ctx: ctx, tasks: tasks, log: d.log, inbox: newMailbox(), came: make(chan struct{}, 1), docs: make(chan presence.Document),
 		subs: map[string]*subscription{}, of: map[presence.Presentity]*watched{}, watchers: map[presence.Presentity]int{},
 		timer: time.NewTimer(time.Hour)}
 	r.keep = newKeeper(d.n.Drawer, d.log)
@@ -136,7 +141,7 @@ func (r *run) admit(s *subscription) bool {
 	if len(r.subs) >= maxSubscriptions || r.watchers[s.Watcher] >= maxPerWatcher {
 		return false
 	}
-	s.key, s.in = s.dialogKey(), r.watch(s.Of)
+	s.key, s.in = s.dialogKey(), r.site(s)
 	r.subs[s.key] = s
 	r.watchers[s.Watcher]++
 	s.in.subs = append(s.in.subs, s)
@@ -175,6 +180,7 @@ func (r *run) remove(s *subscription) {
 	r.quiet(s)
 	r.keep.drop(s.LocalTag)
 	r.watchersChanged(s)
+	r.leave(s.in)
 	r.forgetIfIdle(s.in)
 }
 

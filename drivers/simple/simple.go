@@ -49,6 +49,7 @@ type Peer struct {
 	Name    string
 	From    netip.Prefix
 	Domains []string // of the users it speaks for; empty: our own
+	Target  string   // where it takes requests for people of its domains; empty: nowhere
 	May     []string // "subscribe", "publish", "message"
 }
 
@@ -80,6 +81,8 @@ type Needs struct {
 	Access   Access
 	Post     Post
 	Guard    *sip.Guard // digest accounts; nil: there are none
+	// Elsewhere may be nil: then nobody at another server can be watched here.
+	Elsewhere Elsewhere
 }
 
 // Bounds of what one box bears.
@@ -108,6 +111,9 @@ func New(c Config, n Needs, log *slog.Logger) (*Driver, error) {
 	d := &Driver{c: c, n: n, log: log}
 	for _, p := range packages {
 		accept := sip.Claim{Method: "SUBSCRIBE", Event: p.name, Match: d.ours, Accept: p.types}
+		if p.name == "presence" {
+			accept.Match = d.served
+		}
 		if p.lists {
 			accept.Accept, accept.Options = slices.Concat(p.types, []string{"multipart/related", event.RLMIType}), []string{eventlist}
 		}
@@ -150,7 +156,7 @@ func (d *Driver) running(serve func(*run, context.Context, *sip.Incoming)) sip.H
 // Run implements agent.Driver.
 func (d *Driver) Run(ctx context.Context) error {
 	tasks, inner := errgroup.WithContext(ctx)
-	r := newRun(d, inner)
+	r := newRun(d, inner, tasks)
 	// Whoever is told of an end in restore is told once.
 	if err := d.n.Endpoint.Ready(ctx); err != nil {
 		return err

@@ -94,7 +94,7 @@ func (d *Driver) newSubscription(in *sip.Incoming, who caller, expires time.Dura
 	if _, empty := in.To.Params["tag"]; empty || contact == "" {
 		return nil, &refusal{status: 400} // a dialog needs a Contact (RFC 3261 §8.1.1.8), and one tag at each end
 	}
-	of := presence.At(in.URI.User, d.c.Domain)
+	of := d.named(in.URI)
 	now := time.Now()
 	s := &subscription{pkg: packageOf(in.Event), began: now, event: event.EventSubscribe, busy: true, proven: who.proven()}
 	s.record = record{
@@ -140,6 +140,10 @@ func (s *subscription) open() {
 // mayBegin decides, in the loop, whether a subscription begins. A fetch takes no
 // room: it is over before anybody could count it (WI-04).
 func (r *run) mayBegin(s *subscription, fetch bool) *refusal {
+	if s.remote(r.Driver) {
+		s.how, s.List = access.Allow, false
+		return r.mayReach(s, fetch)
+	}
 	w := r.of[s.Of]
 	if w == nil || !w.known {
 		return &refusal{status: 404}
