@@ -74,7 +74,10 @@ func ParseLineInfo(body []byte, contentType string) (LineInfo, error) {
 
 // Calls is what the keys say of this phone's calls; nil where it has no line
 // key, or one without a state: that tells nothing, and idle would be a guess.
-func (i LineInfo) Calls() *presence.Calls {
+func (i *LineInfo) Calls() *presence.Calls {
+	if i == nil {
+		return nil
+	}
 	var calls *presence.Calls
 	for _, k := range i.Keys {
 		if !k.IsLine {

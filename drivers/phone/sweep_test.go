@@ -3,6 +3,8 @@ package phone
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -120,6 +122,34 @@ func TestTheKeysTellEachLine(t *testing.T) {
 	lines := facts[sourceWeb].Calls.Lines
 	if len(lines) != 2 || !lines[0].Held || !lines[1].Elsewhere || !facts[sourceWeb].Streams.List[0].Active {
 		t.Errorf("facts %+v", facts[sourceWeb])
+	}
+}
+
+// A call that begins while the pages are read puts nobody's number on the screen that
+// is told of, nor does one of which the keys do not tell.
+func TestTheScreenNamesNobody(t *testing.T) {
+	mode := strings.Replace(string(golden(t, "8845", "mode.xml")), "Your current options", "From 4711 (Mr Far)", 1)
+	for name, then := range map[string]func(*visited){
+		"it rings":          func(v *visited) { v.f.files.Store(pathLines, "lines-ringing.xml") },
+		"the keys are gone": func(v *visited) { v.f.sends(pathLines, 500, "") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := visiting(t, "8845", "SEP0C1167AA0002", ours)
+			v.f.odd.Store(pathMode, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				then(v)
+				_, _ = io.WriteString(w, mode)
+			}))
+			facts, _ := v.visit()
+			if s := facts[sourceScreen].Screen; s != nil && (s.Prompt != "" || s.Title != "" || s.Notify == "") {
+				t.Errorf("told %+v", s)
+			}
+			v.f.odd.Clear()
+			v.f.files.Delete(pathLines)
+			v.later(v.pace.Place)
+			if s := func() *presence.Screen { facts, _ := v.visit(); return facts[sourceScreen].Screen }(); s == nil || s.Prompt == "" {
+				t.Errorf("idle, and told %+v", s)
+			}
+		})
 	}
 }
 

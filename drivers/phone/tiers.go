@@ -221,17 +221,32 @@ func (w *sweep) optional(ctx context.Context, path string) (page Page, _ error) 
 	return page, err
 }
 
-// screen reads what stands on the display while nobody uses it: in a call it
-// would name the far side.
+// screen reads what stands on the display while nobody uses it: in a call it would
+// name the far side. So the keys have to be idle after it, too; where they do not tell,
+// its notice alone is kept, which is the phone's own.
 func (w *sweep) screen(ctx context.Context, at time.Time) error {
-	_, err := w.personal(ctx, pathMode, func(body []byte, contentType string) error {
-		m, err := ParseModeInfo(body, contentType)
-		if err == nil {
-			w.tell(sourceScreen, at, w.pace.Place, presence.Facts{Screen: &presence.Screen{Title: m.Title, Prompt: m.Prompt, Notify: m.Notify}})
-		}
+	var m ModeInfo
+	ok, err := w.personal(ctx, pathMode, func(body []byte, contentType string) (err error) {
+		m, err = ParseModeInfo(body, contentType)
 		return err
 	})
-	return err
+	if !ok {
+		return err
+	}
+	screen := presence.Screen{Title: m.Title, Prompt: m.Prompt, Notify: m.Notify}
+	keys, err := w.keys(ctx)
+	if err != nil {
+		return err
+	}
+	switch calls := keys.Calls(); {
+	case calls == nil:
+		screen = presence.Screen{Notify: m.Notify}
+	case busy(calls):
+		w.a.screenAt = time.Time{} // when that is over
+		return nil
+	}
+	w.tell(sourceScreen, at, w.pace.Place, presence.Facts{Screen: &screen})
+	return nil
 }
 
 // log reads the status messages after something happened, and never else.
