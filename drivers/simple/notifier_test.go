@@ -32,6 +32,29 @@ func TestAWatcherHearsThePresentStateThenEachChange(t *testing.T) {
 	}
 }
 
+// A call that is answered moves the line's dialogs, and the time; it tells nothing
+// new to who watches the person.
+func TestWhatDiffersInItsTimestampsAloneTellsNobody(t *testing.T) {
+	s := newServer(t)
+	bob := newPhone(s, "bob")
+	bob.subscribe(request{uri: alice})
+	for i, state := range []presence.LineState{presence.LineEarly, presence.LineConfirmed} {
+		err := s.ledger.Observe(t.Context(), presence.Observation{Source: "dialog/pbx", Of: "sip:1001@example.com", Seen: time.Now().Add(time.Duration(i) * time.Second), TTL: time.Hour,
+			Facts: presence.Facts{Calls: &presence.Calls{Exact: true, Lines: []presence.Line{{Number: "1001", State: state, Outgoing: true}}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			bob.until("on-the-phone")
+		}
+	}
+	bob.silent(200 * time.Millisecond)
+	a, b := timeless([]byte("<a><timestamp>1</timestamp><dm:timestamp>2</dm:timestamp></a>")), timeless([]byte("<a><timestamp>3</timestamp><dm:timestamp/></a>"))
+	if string(a) != "<a><timestamp></timestamp><dm:timestamp></dm:timestamp></a>" || string(b) == string(a) {
+		t.Errorf("%s and %s", a, b)
+	}
+}
+
 func TestASubscriptionIsRefreshedFetchedAndEnded(t *testing.T) {
 	s := newServer(t)
 	bob := newPhone(s, "bob")

@@ -1,6 +1,7 @@
 package simple
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -87,7 +88,7 @@ func (w *watched) view(pkg *eventPackage, q question) body {
 		return b
 	}
 	b := body{octets: pkg.view(q)}
-	b.etag = tagOf(pkg.name, q.kind, string(b.octets))
+	b.etag = tagOf(pkg.name, q.kind, string(timeless(b.octets)))
 	raw, _ := hex.DecodeString(b.etag)
 	b.mark = binary.BigEndian.Uint64(raw)
 	if w.bodies == nil {
@@ -98,6 +99,26 @@ func (w *watched) view(pkg *eventPackage, q question) body {
 	}
 	return b
 }
+
+// timeless is a document without its timestamps: one that differs in them alone
+// tells nobody anything (COMP-08).
+func timeless(octets []byte) []byte {
+	out := make([]byte, 0, len(octets))
+	for {
+		i := bytes.Index(octets, timestamp)
+		if i < 0 {
+			return append(out, octets...)
+		}
+		i += len(timestamp)
+		out = append(out, octets[:i]...)
+		octets = octets[i:]
+		if end := bytes.IndexByte(octets, '<'); end >= 0 {
+			octets = octets[end:]
+		}
+	}
+}
+
+var timestamp = []byte("timestamp>")
 
 // maxBodies bounds the renderings kept of one document.
 const maxBodies = 16
