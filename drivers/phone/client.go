@@ -323,7 +323,7 @@ func (s *session) secure(ctx context.Context, plain net.Conn) (net.Conn, error) 
 		CipherSuites:       phoneCiphers(),
 		InsecureSkipVerify: true, // VerifyConnection decides
 		VerifyConnection: func(cs tls.ConnectionState) error {
-			return s.pins.check(ctx, s.phone.Name, cs.PeerCertificates)
+			return s.pins.check(ctx, s.phone, cs.PeerCertificates)
 		},
 	}
 	conn := tls.Client(plain, config)

@@ -18,7 +18,6 @@ package phone
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -75,7 +74,7 @@ func New(c Config, needs Needs, log *slog.Logger) (*Driver, error) {
 		return nil, fmt.Errorf("phone: %w", err)
 	}
 	d := &Driver{config: c.withDefaults(), needs: needs, roster: newRoster(c.Phones), log: log,
-		heart: tell.New(needs.Heart, log), pins: &pins{drawer: needs.Pins, keys: map[string][sha256.Size]byte{}}}
+		heart: tell.New(needs.Heart, log), pins: newPins(needs.Pins, c.Phones, log)}
 	if user := c.Credentials.User; user != "" {
 		d.guard = newGuard(user, log)
 	}

@@ -233,13 +233,13 @@ func TestARedirectInsideThePhoneIsFollowedAndItsCertificatePinned(t *testing.T) 
 	}))
 	t.Cleanup(plain.Close)
 	p := phoneAt(t, plain.URL)
-	kept := &pins{keys: map[string][32]byte{}}
+	kept := &pins{}
 	s := newSession(p, 2*time.Second, kept, Credentials{})
 	if err := sweepOnce(t, s); err != nil {
 		t.Fatal(err)
 	}
 	s.close()
-	kept.keys[p.Name] = [32]byte{1}
+	kept.keys[p.Name] = pin{key: [32]byte{1}}
 	s = newSession(p, 2*time.Second, kept, Credentials{})
 	defer s.close()
 	err := sweepOnce(t, s)

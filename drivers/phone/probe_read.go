@@ -2,7 +2,6 @@ package phone
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -27,7 +26,7 @@ func Probe(ctx context.Context, target Phone, timeout time.Duration) (*ProbeResu
 	if timeout <= 0 {
 		timeout = 3 * time.Second
 	}
-	s := newSession(target, timeout, &pins{keys: map[string][sha256.Size]byte{}}, Credentials{})
+	s := newSession(target, timeout, &pins{}, Credentials{})
 	defer s.close()
 	p := &probing{sweep: &sweep{session: s, a: &account{}},
 		r: &ProbeResult{Target: fmt.Sprintf("%s://%s:%d", target.WebScheme, target.Address, target.WebPort), Calls: "not told"}}

@@ -52,7 +52,7 @@ func (w *webPoller) start(ctx context.Context, g *errgroup.Group, hastySIP func(
 		return
 	}
 	w.hastySIP = hastySIP
-	start(g, func() error { return w.unpin(ctx) })
+	start(g, func() error { return w.pins.start(ctx) })
 	for range w.workers(w.round.begin(ctx, g, w.roster)) {
 		start(g, func() error { return w.work(ctx) })
 	}
@@ -62,19 +62,6 @@ func (w *webPoller) start(ctx context.Context, g *errgroup.Group, hastySIP func(
 func (w *webPoller) deaf(device string) bool {
 	_, st, known := w.round.get(device)
 	return known && st.deaf.Load()
-}
-
-// unpin forgets, once a start, the certificates of phones that are listed as
-// asked without TLS.
-func (d *Driver) unpin(ctx context.Context) error {
-	for _, p := range d.config.Phones {
-		if p.WebScheme == "http" {
-			if err := d.pins.forget(ctx, p.Name); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 func (w *webPoller) work(ctx context.Context) error {
