@@ -68,16 +68,26 @@ func (p *pins) open(ctx context.Context) error {
 	}
 	keys := map[string]pin{}
 	if p.drawer != nil {
-		var gone []string
+		var gone, now []string
 		err := p.drawer.Each(pinKey, func(key string, value []byte) error {
 			name := key[len(pinKey):]
-			if is, ok := readPin(value); !ok || is.direct && p.listed[name] == "http" {
+			is, ok := readPin(value)
+			switch {
+			case !ok, is.direct && p.listed[name] == "http":
 				gone = append(gone, key)
-			} else {
-				keys[name] = is
+				return nil
+			case !is.direct && p.listed[name] == "https":
+				is.direct = true
+				now = append(now, name)
 			}
+			keys[name] = is
 			return nil
 		})
+		for _, name := range now {
+			if err == nil {
+				err = p.drawer.PutSoft(ctx, pinKey+name, keys[name].bytes())
+			}
+		}
 		for _, key := range gone {
 			if err == nil {
 				err = p.drawer.DeleteSoft(ctx, key)
@@ -106,10 +116,10 @@ func (p *pins) check(ctx context.Context, phone Phone, chain []*x509.Certificate
 	case known && was.key != key && was.direct:
 		return garbled("", "shows another certificate than before: if the phone was replaced or given a new key, give its entry web_scheme: http for one start")
 	case known && was.key != key:
-		return garbled("", "redirects to https and shows another certificate than before: if the phone was replaced or given a new key, give its entry web_scheme: https and its web_port, for one start")
+		return garbled("", "redirects to https and shows another certificate than before: if the phone was replaced or given a new key, give its entry web_scheme: https for one start, and then http")
 	}
 	is := pin{key, was.direct || phone.WebScheme == "https", time.Now()}
-	if known && is.direct == was.direct && is.seen.Sub(was.seen) < pinsAge {
+	if known && is.seen.Sub(was.seen) < pinsAge {
 		return nil
 	}
 	return p.keep(ctx, phone.Name, is)

@@ -68,7 +68,8 @@ func TestWhichPinsAStartKeeps(t *testing.T) {
 		{"it redirects to https", "http:a http:a http:b", "ok ok another"},
 		{"it redirects in the start that lets another key in", "https:a http:b http:b http:a", "ok ok ok another"},
 		{"it redirects, and is asked by https since", "http:a https:a https:b", "ok ok another"},
-		{"it redirects, and two starts let another key in", "http:a https:a http:b", "ok ok ok"},
+		{"it redirects, and two starts let another key in", "http:a http:b https:b http:b http:a", "ok another another ok another"},
+		{"it redirects, and two starts let another key in, the first without a word", "http:a https:- http:b", "ok - ok"},
 		{"it is not listed for a while", "https:a -:- https:b", "ok - another"},
 		{"it is found", "-:a -:a -:b", "ok ok another"},
 	} {
