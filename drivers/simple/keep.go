@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
 	"pilotlight/agent/ledger"
 )
@@ -57,20 +58,45 @@ func (k *keeper) run(ctx context.Context) error {
 		select {
 		case <-k.ready:
 		case <-ctx.Done():
+			k.finish(ctx, nil)
 			return ctx.Err()
 		}
-		k.mu.Lock()
-		jobs := k.jobs
-		k.jobs = nil
-		k.mu.Unlock()
+		jobs := k.take()
 		err := k.write(ctx, jobs)
-		if err != nil && ctx.Err() == nil {
+		if err != nil && ctx.Err() != nil {
+			k.finish(ctx, jobs)
+			return ctx.Err()
+		}
+		if err != nil {
 			k.log.Warn("subscriptions are not on disk", "count", len(jobs), "err", err)
 		}
 		for _, j := range jobs {
 			if j.done != nil {
 				j.done(err)
 			}
+		}
+	}
+}
+
+func (k *keeper) take() []job {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	jobs := k.jobs
+	k.jobs = nil
+	return jobs
+}
+
+// finishWithin bounds the last write.
+const finishWithin = time.Second
+
+// finish writes what is left, since a subscription that ended is not to come back;
+// the ledger outlives its drivers.
+func (k *keeper) finish(ctx context.Context, begun []job) {
+	if jobs := append(begun, k.take()...); len(jobs) > 0 {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishWithin)
+		defer cancel()
+		if err := k.write(ctx, jobs); err != nil {
+			k.log.Warn("subscriptions are not on disk", "count", len(jobs), "err", err)
 		}
 	}
 }

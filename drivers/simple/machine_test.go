@@ -171,9 +171,9 @@ func TestAWatcherThatWantsAPassword(t *testing.T) {
 	var sub subscription
 	var waits []time.Duration
 	for range 9 {
-		waits = append(waits, sub.pause(sip.Answer{Status: 500}))
+		waits = append(waits, sub.pause(minPause, sip.Answer{Status: 500}))
 	}
-	if waits[0] != 5*time.Second || waits[1] != 10*time.Second || waits[8] != 5*time.Minute || sub.pause(sip.Answer{Status: 503, RetryAfter: 1 << 32 * time.Second}) != time.Hour {
+	if waits[0] != 5*time.Second || waits[1] != 10*time.Second || waits[8] != 5*time.Minute || sub.pause(minPause, sip.Answer{Status: 503, RetryAfter: 1 << 32 * time.Second}) != time.Hour {
 		t.Errorf("%v", waits)
 	}
 }

@@ -143,7 +143,7 @@ func (r *run) answered(s *subscription, a sip.Answer) {
 		return
 	case failed:
 		s.again, s.due = true, max(s.due, change)
-		s.heldUntil = time.Now().Add(s.pause(a))
+		s.heldUntil = time.Now().Add(s.pause(r.pause, a))
 	}
 	r.kick(s)
 }
@@ -185,11 +185,11 @@ func (s *subscription) verdict(a sip.Answer) verdict {
 
 // pause is how long a subscription rests whose NOTIFY failed: longer each time,
 // and as long as the watcher asks for, within reason.
-func (s *subscription) pause(a sip.Answer) time.Duration {
+func (s *subscription) pause(first time.Duration, a sip.Answer) time.Duration {
 	if errors.Is(a.Err, sip.ErrFull) {
-		return time.Second + rand.N(time.Second)
+		return first/5 + rand.N(first/5)
 	}
-	wait := min(minPause<<min(s.failures, 16), maxPause)
+	wait := min(first<<min(s.failures, 16), maxPause)
 	s.failures++
 	return max(wait, min(a.RetryAfter, time.Hour))
 }
@@ -218,6 +218,7 @@ func (r *run) end(s *subscription, reason string, why event.WatcherEvent) {
 		return
 	}
 	r.quiet(s)
+	r.keep.drop(s.LocalTag) // should this life end first, it does not come back
 	s.closing, s.event, s.due = reason, why, last
 	r.kick(s)
 }

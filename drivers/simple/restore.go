@@ -45,7 +45,7 @@ func (r *run) restore() error {
 			r.keep.drop(s.LocalTag)
 			continue
 		}
-		s.heldUntil = now.Add(restoreWithin * time.Duration(i) / time.Duration(len(all)))
+		s.heldUntil = now.Add(r.spread * time.Duration(i) / time.Duration(len(all)))
 		switch reason := r.resume(s); reason {
 		case "":
 			r.want(s, asked)

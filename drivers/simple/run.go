@@ -178,7 +178,9 @@ func (r *run) remove(s *subscription) {
 		r.count.reach(1)
 	}
 	r.quiet(s)
-	r.keep.drop(s.LocalTag)
+	if s.due != last {
+		r.keep.drop(s.LocalTag)
+	}
 	r.watchersChanged(s)
 	r.leave(s.in)
 	r.forgetIfIdle(s.in)

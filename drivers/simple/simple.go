@@ -101,6 +101,8 @@ type Driver struct {
 
 	now   guarded[*run] // nil at rest
 	count counters
+
+	spread, pause time.Duration // restoreWithin and minPause, but for tests
 }
 
 // New checks the configuration and claims the requests.
@@ -108,7 +110,7 @@ func New(c Config, n Needs, log *slog.Logger) (*Driver, error) {
 	if c.Domain == "" {
 		return nil, errors.New("simple: no domain")
 	}
-	d := &Driver{c: c, n: n, log: log}
+	d := &Driver{c: c, n: n, log: log, spread: restoreWithin, pause: minPause}
 	for _, p := range packages {
 		accept := sip.Claim{Method: "SUBSCRIBE", Event: p.name, Match: d.ours, Accept: p.types}
 		if p.name == "presence" {
