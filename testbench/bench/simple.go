@@ -129,8 +129,13 @@ func (l presenceLoad) series() []series {
 		{fmt.Sprintf("PUBLISH × %d watchers, 16 in flight", watchersEach), mixed, readClosed},
 	}
 	for _, rate := range l.PerSecond {
+		aim := 0.
+		if rate == 1000 {
+			aim = aimNotifyP99
+		}
 		all = append(all, series{fmt.Sprintf("%d PUBLISH/s × %d watchers", rate, watchersEach),
-			append(mixed[:len(mixed):len(mixed)], "-rate", strconv.Itoa(rate)), readOpen})
+			append(mixed[:len(mixed):len(mixed)], "-rate", strconv.Itoa(rate)),
+			func(t *loadTold, add func(row)) { readTold(t, t.phase("mixed"), aim, add) }})
 	}
 	return append(all,
 		series{"SUBSCRIBE with its NOTIFY, 16 in flight", []string{"-mode", "subscribe", "-presentities", watched, "-watchers", strconv.Itoa(watchersEach),
@@ -172,10 +177,6 @@ func readClosed(t *loadTold, add func(row)) {
 	readTold(t, is, 0, add)
 }
 
-func readOpen(t *loadTold, add func(row)) {
-	readTold(t, t.phase("mixed"), aimNotifyP99, add)
-}
-
 func readTold(t *loadTold, is loadPhase, aim float64, add func(row)) {
 	if t.Told != nil {
 		add(row{name: "PUBLISH to NOTIFY, p50", value: t.Told.P50, unit: "ms"})
@@ -200,5 +201,5 @@ func readSubscribe(t *loadTold, add func(row)) {
 func readUnanswered(t *loadTold, add func(row)) {
 	add(row{name: "states told", value: t.Notify.Delivered, count: true, free: true})
 	add(row{name: "an older state after a newer one", value: t.Notify.Older, count: true})
-	add(row{name: "watchers left with an old state", value: t.Notify.Behind, count: true})
+	add(row{name: "watchers whose last NOTIFY was an older one", value: t.Notify.Behind, count: true})
 }
