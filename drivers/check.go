@@ -38,12 +38,22 @@ func (c *Config) Check(report func(path, format string, args ...any)) {
 }
 
 func (c *Config) checkSIP(report func(path, format string, args ...any)) {
-	if len(c.SIP.sockets()) == 0 {
-		report("sip.listen", "sip.listen: want at least one of udp:HOST:PORT, tcp:HOST:PORT")
+	if len(c.SIP.Listen) == 0 {
+		report("sip.listen", "sip.listen: want at least one of udp:HOST:PORT, tcp:HOST:PORT, tls:HOST:PORT")
 	}
 	for i, l := range c.SIP.Listen {
-		if err := sip.CheckListen(strings.Replace(l, "tls:", "tcp:", 1)); err != nil {
+		if err := sip.CheckListen(l); err != nil {
 			report(fmt.Sprintf("sip.listen[%d]", i), "%v", err)
+		}
+	}
+	switch t := c.SIP.TLS; {
+	case t.CertFile != "" && t.KeyFile == "":
+		report("sip.tls.key_file", "sip.tls.key_file: missing; cert_file and key_file belong together")
+	case t.CertFile == "" && t.KeyFile != "":
+		report("sip.tls.cert_file", "sip.tls.cert_file: missing; cert_file and key_file belong together")
+	default:
+		if err := c.SIP.files(c, "", "").Check(); err != nil {
+			report("sip.tls", "sip.tls: %v", err)
 		}
 	}
 	for i, p := range c.SIP.Peers {

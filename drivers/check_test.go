@@ -2,6 +2,8 @@ package drivers
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -77,5 +79,46 @@ func TestListsAreChecked(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s", strings.Join(got, "\n"))
+	}
+}
+
+// TestTheCertificatesOfSIP: what is configured must be there, and what is not is
+// made where TLS is served.
+func TestTheCertificatesOfSIP(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "empty.pem"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tls := []string{"udp:127.0.0.1:5060", "tls:127.0.0.1:5061"}
+	for name, c := range map[string]struct {
+		sip  SIP
+		want string
+	}{
+		"one is made":       {SIP{Listen: tls}, ""},
+		"no TLS":            {SIP{Listen: tls[:1], TLS: SIPTLS{}}, ""},
+		"TLS alone":         {SIP{Listen: tls[1:]}, ""},
+		"no key":            {SIP{Listen: tls, TLS: SIPTLS{CertFile: "a.pem"}}, "sip.tls.key_file: missing"},
+		"no certificate":    {SIP{Listen: tls, TLS: SIPTLS{KeyFile: "a.pem"}}, "sip.tls.cert_file: missing"},
+		"not there":         {SIP{Listen: tls, TLS: SIPTLS{CertFile: "a.pem", KeyFile: "b.pem"}}, "no such file"},
+		"no authority":      {SIP{Listen: tls, TLS: SIPTLS{CAFile: "empty.pem"}}, "empty.pem: no certificate in it"},
+		"nothing to listen": {SIP{}, "tls:HOST:PORT"},
+	} {
+		cfg := Config{Dir: dir, SIP: c.sip}
+		var got []string
+		cfg.checkSIP(func(_, format string, args ...any) { got = append(got, fmt.Sprintf(format, args...)) })
+		if all := strings.Join(got, "\n"); c.want == "" && len(got) > 0 || !strings.Contains(all, c.want) {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+		if notes := cfg.Notes(); len(notes) > 0 {
+			t.Errorf("%s: %q", name, notes)
+		}
+	}
+	cfg := Config{Dir: dir, SIP: SIP{Listen: tls}}
+	if f := cfg.SIP.files(&cfg, "/data", "example.com"); f.CertFile != "/data/sip.crt" || f.KeyFile != "/data/sip.key" || f.Make != "example.com" {
+		t.Errorf("%+v", f)
+	}
+	cfg.SIP.TLS = SIPTLS{CertFile: "a.pem", KeyFile: "/b.pem"}
+	if f := cfg.SIP.files(&cfg, "/data", "example.com"); f.CertFile != filepath.Join(dir, "a.pem") || f.KeyFile != "/b.pem" || f.Make != "" {
+		t.Errorf("%+v", f)
 	}
 }

@@ -66,8 +66,10 @@ type Config struct {
 
 // SIP is the section sip.
 type SIP struct {
-	// Sockets, such as udp:127.0.0.1:5060 and tcp:127.0.0.1:5060.
+	// Sockets, such as udp:127.0.0.1:5060, tcp:127.0.0.1:5060 and tls:127.0.0.1:5061.
 	Listen []string `yaml:"listen"`
+	// Certificates for TLS.
+	TLS SIPTLS `yaml:"tls"`
 	// Networks that may SUBSCRIBE without digest, and nothing else.
 	Trusted []netip.Prefix `yaml:"trusted"`
 	// Presence and call servers that are known by address.
@@ -78,9 +80,27 @@ type SIP struct {
 	NotifyInterval NotifyInterval `yaml:"notify_interval"`
 }
 
-// sockets are those that this version opens.
-func (s SIP) sockets() []string {
-	return slices.DeleteFunc(slices.Clone(s.Listen), func(l string) bool { return strings.HasPrefix(l, "tls:") })
+// SIPTLS is the section sip.tls. Files are read anew when they change.
+type SIPTLS struct {
+	// PEM file with the certificate and its chain, relative to the configuration.
+	// Empty: where sip.listen has tls, one is made and kept in data_dir.
+	CertFile string `yaml:"cert_file"`
+	// PEM file with its key.
+	KeyFile string `yaml:"key_file"`
+	// PEM file of those whose signature proves who a far end is; empty: whom this
+	// machine believes.
+	CAFile string `yaml:"ca_file"`
+}
+
+// files are those of the section as paths; a certificate of our own is in dataDir,
+// or nowhere when that is empty.
+func (s SIP) files(c *Config, dataDir, domain string) sip.TLS {
+	t := sip.TLS{CertFile: c.path(s.TLS.CertFile), KeyFile: c.path(s.TLS.KeyFile), CAFile: c.path(s.TLS.CAFile)}
+	serves := slices.ContainsFunc(s.Listen, func(l string) bool { return strings.HasPrefix(l, "tls:") })
+	if t.CertFile == "" && dataDir != "" && serves {
+		t.CertFile, t.KeyFile, t.Make = filepath.Join(dataDir, "sip.crt"), filepath.Join(dataDir, "sip.key"), domain
+	}
+	return t
 }
 
 // Peer is one item of sip.peers.
@@ -233,7 +253,6 @@ func (c *Config) Notes() []string {
 	}
 	not(c.PhoneServices.Listen != "", "phone_services")
 	not(c.SNMP.Traps.Listen != "", "snmp.traps")
-	not(len(c.SIP.sockets()) < len(c.SIP.Listen), "tls in sip.listen")
 	not(c.Directory != nil && c.Directory.URL != "", "directory")
 	not(slices.ContainsFunc(c.Phones, func(p phone.Entry) bool { return p.SNMP != "" }), "phones[].snmp")
 	not(c.Media.Echo, "media.echo")
@@ -243,7 +262,7 @@ func (c *Config) Notes() []string {
 		not(!u.Built(), "uplink "+u.Name+" of kind "+u.Kind)
 	}
 	reach := func(who, target string, contact bool) {
-		if err := sip.Reaches(c.SIP.sockets(), target, contact); err != nil {
+		if err := sip.Reaches(c.SIP.Listen, target, contact); err != nil {
 			all = append(all, who+": "+err.Error())
 		}
 	}
@@ -264,9 +283,7 @@ const maxSecret = 4096
 // Secret reads the secret in the file that path names, without the line break
 // at its end.
 func (c *Config) Secret(path string) (string, error) {
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(c.Dir, path)
-	}
+	path = c.path(path)
 	st, err := os.Stat(path)
 	switch {
 	case err != nil:
@@ -283,6 +300,14 @@ func (c *Config) Secret(path string) (string, error) {
 		return "", fmt.Errorf("%s: is empty", path)
 	}
 	return secret, nil
+}
+
+// path is a file of the configuration's; "" stays so.
+func (c *Config) path(file string) string {
+	if file == "" || filepath.IsAbs(file) {
+		return file
+	}
+	return filepath.Join(c.Dir, file)
 }
 
 // Static is what the configuration knows: it never grows old.

@@ -32,6 +32,7 @@ import (
 type Heart struct {
 	Ledger  *ledger.Ledger
 	Domain  string
+	DataDir string           // where a certificate of our own is kept
 	Access  *access.Watchers // who may watch whom
 	Post    *relay.Post      // instant messages
 	Uplinks *relay.Uplinks
@@ -92,7 +93,7 @@ func (b *builder) queue(name string, every time.Duration) *schedule.Queue {
 func (b *builder) log(name string) *slog.Logger { return b.h.Log.With("driver", name) }
 
 func (b *builder) sip() (err error) {
-	cfg := sip.Config{Listen: b.c.SIP.sockets(), UserAgent: "Pilotlight/" + b.h.Version}
+	cfg := sip.Config{Listen: b.c.SIP.Listen, TLS: b.c.SIP.files(&b.c, b.h.DataDir, b.h.Domain), UserAgent: "Pilotlight/" + b.h.Version}
 	for _, p := range b.c.SIP.Peers {
 		cfg.Unmetered = append(cfg.Unmetered, p.Address)
 	}

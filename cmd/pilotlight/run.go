@@ -78,7 +78,7 @@ func newAgent(cfg fileConfig, log *slog.Logger) (_ *agentProcess, err error) {
 	}
 	desk, uplinks := errand.New(), relay.NewUplinks()
 	built, err := drivers.Build(cfg.Config, drivers.Heart{
-		Ledger: l, Domain: cfg.Branch.Domain, Access: watchers, Post: post, Uplinks: uplinks, Version: version, Log: log,
+		Ledger: l, Domain: cfg.Branch.Domain, DataDir: cfg.DataDir, Access: watchers, Post: post, Uplinks: uplinks, Version: version, Log: log,
 	})
 	if err != nil {
 		return nil, usageError{err}

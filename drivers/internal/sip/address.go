@@ -32,6 +32,18 @@ func (u URI) Addr() (netip.Addr, bool) {
 	return a, err == nil
 }
 
+// transport is the one that the URI asks for (RFC 3261 §19.1.2, §26.2.2).
+func (u URI) transport() string {
+	t := strings.ToLower(u.Params["transport"])
+	switch {
+	case u.Scheme == "sips" && (t == "" || t == "tcp"):
+		return "tls"
+	case t == "":
+		return "udp"
+	}
+	return t
+}
+
 var errURI = errors.New("not a URI")
 
 // ParseURI reads s. SIP URIs with headers (?) are read, and the headers are

@@ -39,7 +39,7 @@ type Incoming struct {
 	Body      []byte
 	Source    netip.AddrPort
 	Local     netip.AddrPort // where the sender can reach this endpoint
-	Transport string         // "udp", "tcp"
+	Transport string         // "udp", "tcp", "tls"
 	Arrived   time.Time
 	// Respond sends a response. After the first final one it returns ErrAnswered.
 	Respond func(Reply) error

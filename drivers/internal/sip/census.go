@@ -8,6 +8,7 @@ import "net/netip"
 type census struct {
 	open     map[*stream]struct{}
 	accepted int
+	halfOpen int // of these
 	sources  map[netip.Prefix]int
 }
 
@@ -18,7 +19,7 @@ func newCensus() census {
 // room reports whether there is room for st.
 func (c *census) room(st *stream, cfg *Config) bool {
 	if st.accepted {
-		return c.accepted < cfg.Connections && c.sources[st.source()] < cfg.PerSource
+		return c.accepted < cfg.Connections && (!st.halfOpen() || c.halfOpen < cfg.HalfOpen) && c.sources[st.source()] < cfg.PerSource
 	}
 	return len(c.open)-c.accepted < cfg.Connections
 }
@@ -27,6 +28,9 @@ func (c *census) add(st *stream) {
 	c.open[st] = struct{}{}
 	if st.accepted {
 		c.accepted++
+		if st.halfOpen() {
+			c.halfOpen++
+		}
 		c.sources[st.source()]++
 	}
 }
@@ -37,9 +41,20 @@ func (c *census) remove(st *stream) {
 		return
 	}
 	c.accepted--
+	if st.halfOpen() {
+		c.halfOpen--
+	}
 	if c.sources[st.source()]--; c.sources[st.source()] == 0 {
 		delete(c.sources, st.source())
 	}
+}
+
+// shaken counts a stream as one whose handshake is over.
+func (c *census) shaken(st *stream) {
+	if st.halfOpen() {
+		c.halfOpen--
+	}
+	st.shaken = true
 }
 
 // source is whom a stream is counted with: whoever has one address of an IPv6

@@ -114,7 +114,8 @@ func outcome(err error) string {
 
 // hop is the next hop, resolved.
 type hop struct {
-	transport string // "udp", "tcp"
+	transport string // "udp", "tcp", "tls"
+	domain    string // whom the far end must prove to be, by TLS
 	pinned    bool   // the target names its transport
 	addr      netip.AddrPort
 }
@@ -122,16 +123,13 @@ type hop struct {
 // resolve finds the address of a target (RFC 3263 §4, without NAPTR and SRV so
 // far: the call servers of a branch are given by address or host name).
 func (e *Endpoint) resolve(ctx context.Context, u URI) (hop, error) {
-	h := hop{transport: "udp"}
-	if t := u.Params["transport"]; t != "" {
-		h.transport, h.pinned = strings.ToLower(t), true
-	}
-	if u.Scheme != "sip" || h.transport != "udp" && h.transport != "tcp" {
+	h := hop{transport: u.transport(), pinned: u.Params["transport"] != "", domain: u.Host}
+	if u.Scheme == "sips" && h.transport != "tls" || u.Scheme != "sips" && u.Scheme != "sip" || h.transport != "udp" && !streams(h.transport) {
 		return h, fmt.Errorf("transport of %s is not built", u.Raw)
 	}
 	port := uint16(u.Port)
 	if port == 0 {
-		port = 5060
+		port = defaultPort(h.transport)
 	}
 	host := u.Host
 	if maddr := u.Params["maddr"]; maddr != "" {
@@ -170,7 +168,7 @@ func (s *serving) exchange(ctx context.Context, out *outgoing, h hop) (*Response
 const maxUDPRequest = 1300
 
 func (s *serving) transact(ctx context.Context, out *outgoing, h hop, transport string) (*Response, error) {
-	way, st, err := s.wayTo(ctx, h.addr, transport, out.r.ContactUser != "")
+	way, st, err := s.wayTo(ctx, h, transport, out.r.ContactUser != "")
 	if err != nil {
 		return nil, err
 	}
@@ -365,7 +363,7 @@ func (o *outgoing) render(branch, transport string, local netip.AddrPort) []byte
 	line("Call-ID", o.callID)
 	line("CSeq", strconv.FormatUint(uint64(o.cseq), 10)+" "+r.Method)
 	if r.ContactUser != "" {
-		line("Contact", Contact(r.ContactUser, local, transport))
+		line("Contact", contactFor(first(r), r.ContactUser, local, transport))
 	}
 	if r.Event != "" {
 		line("Event", r.Event)
@@ -392,10 +390,37 @@ func (o *outgoing) render(branch, transport string, local netip.AddrPort) []byte
 // Contact is the header value by which local can be reached as user.
 func Contact(user string, local netip.AddrPort, transport string) string {
 	uri := "<sip:" + user + "@" + local.String()
-	if transport == "tcp" {
-		uri += ";transport=tcp"
+	if streams(transport) {
+		uri += ";transport=" + transport
 	}
 	return uri + ">"
+}
+
+// contactFor is Contact in a request to uri: who is asked by sips must be able to
+// answer so (RFC 3261 §8.1.1.8).
+func contactFor(uri, user string, local netip.AddrPort, transport string) string {
+	if len(uri) > 5 && strings.EqualFold(uri[:5], "sips:") {
+		return secured(Contact(user, local, transport))
+	}
+	return Contact(user, local, transport)
+}
+
+// secured is a Contact of ours as a SIPS URI.
+func secured(contact string) string {
+	if rest, ok := strings.CutPrefix(contact, "<sip:"); ok {
+		return "<sips:" + strings.Replace(rest, ";transport=tls>", ">", 1)
+	}
+	return contact
+}
+
+// first is the URI of the first hop.
+func first(r *Request) string {
+	if len(r.Route) > 0 {
+		if a, err := ParseAddress(r.Route[0]); err == nil {
+			return a.URI
+		}
+	}
+	return r.URI
 }
 
 // nameAddr puts a bare URI into <>.

@@ -70,6 +70,11 @@ func farTCP(t *testing.T, addr string, answer answers) *far {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return farStream(t, ln, answer)
+}
+
+// farStream answers on what a listener accepts.
+func farStream(t *testing.T, ln net.Listener, answer answers) *far {
 	f := &far{addr: ln.Addr().String()}
 	var wg sync.WaitGroup
 	var mu sync.Mutex

@@ -23,7 +23,7 @@ type Dialog struct {
 	// The flow is that of the request that made the dialog, from Incoming.
 	// Requests follow it: over the stream on which that came while it is open, by
 	// UDP when it came by UDP. All may be zero; then the target alone decides.
-	Transport string         // "udp", "tcp"
+	Transport string         // "udp", "tcp", "tls"
 	Remote    netip.AddrPort // Incoming.Source
 	Local     netip.AddrPort // Incoming.Local
 
@@ -98,7 +98,7 @@ type dialogWay struct {
 	s      *serving
 	until  time.Time
 	listen *listener // udp
-	stream *stream   // tcp
+	stream *stream   // tcp, tls
 	to     netip.AddrPort
 	uri    string // of the request line
 	via    string // " SIP/2.0", Via up to the branch's mark
@@ -157,24 +157,21 @@ var errLine = errors.New("line break in a header value")
 // notifiers (Kamailio, Asterisk, OpenSIPS) follow the subscription's flow, and
 // let the network cut the datagram into fragments, up to UDP's 65,507 octets.
 func (d *Dialog) transport(next URI) string {
-	if t := next.Params["transport"]; t != "" {
-		return strings.ToLower(t)
-	}
-	if d.Transport != "" {
+	if d.Transport != "" && next.Scheme == "sip" && next.Params["transport"] == "" {
 		return d.Transport
 	}
-	return "udp"
+	return next.transport()
 }
 
 // flowStream is the stream on which the dialog's request came, while it is
 // open. Of a route set the first hop is who sent it (§16.6, step 4).
 func (s *serving) flowStream(d *Dialog) *stream {
-	if d.Transport != "tcp" {
+	if !streams(d.Transport) {
 		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.streams[d.Remote]
+	return s.streams[farEnd{d.Remote, d.Transport}]
 }
 
 // quickWay is the way if it is at hand: no name to ask for, nothing to dial.
@@ -188,22 +185,22 @@ func (s *serving) quickWay(d *Dialog, now time.Time) (*dialogWay, error) {
 		return nil, err
 	}
 	transport := d.transport(p.next)
-	if transport == "tcp" {
+	if streams(transport) && transport == d.Transport {
 		if st := s.flowStream(d); st != nil {
 			return s.keepWay(d, p, &dialogWay{stream: st, to: st.remote}), nil
 		}
 	}
-	to, ok := p.next.literal()
+	to, ok := p.next.literal(transport)
 	if !ok {
 		return nil, nil
 	}
 	if transport == "udp" && p.next.Scheme == "sip" {
 		return s.datagramWay(d, p, to, now)
 	}
-	s.mu.Lock()
-	st := s.streams[to]
-	s.mu.Unlock()
-	if transport == "tcp" && p.next.Scheme == "sip" && st != nil {
+	if !streams(transport) || p.next.Scheme == "sips" && transport != "tls" {
+		return nil, nil
+	}
+	if st := s.openTo(to, transport, p.next.Host); st != nil {
 		return s.keepWay(d, p, &dialogWay{stream: st, to: to}), nil
 	}
 	return nil, nil
@@ -237,7 +234,7 @@ func (s *serving) slowWay(ctx context.Context, d *Dialog) (*dialogWay, error) {
 	if h.transport == "udp" {
 		return s.datagramWay(d, p, h.addr, time.Now())
 	}
-	_, st, err := s.wayTo(ctx, h.addr, "tcp", false)
+	_, st, err := s.wayTo(ctx, h, h.transport, false)
 	if err != nil {
 		return nil, err
 	}
@@ -245,13 +242,13 @@ func (s *serving) slowWay(ctx context.Context, d *Dialog) (*dialogWay, error) {
 }
 
 // literal is where a URI points without asking a name server.
-func (u URI) literal() (netip.AddrPort, bool) {
+func (u URI) literal(transport string) (netip.AddrPort, bool) {
 	host, port := u.Host, uint16(u.Port)
 	if maddr := u.Params["maddr"]; maddr != "" {
 		host = maddr
 	}
 	if port == 0 {
-		port = 5060
+		port = defaultPort(transport)
 	}
 	a, err := netip.ParseAddr(host)
 	return netip.AddrPortFrom(a.Unmap(), port), err == nil
@@ -262,7 +259,7 @@ func (s *serving) keepWay(d *Dialog, p *plan, w *dialogWay) *dialogWay {
 	w.s, w.uri = s, p.uri.Raw
 	at, transport := flow{transport: "udp", remote: w.to}, "udp"
 	if w.stream != nil {
-		at, transport = w.stream.flow(), "tcp"
+		at, transport = w.stream.flow(), w.stream.transport
 	} else {
 		at.local = w.listen.addr
 	}
@@ -279,7 +276,7 @@ func (s *serving) keepWay(d *Dialog, p *plan, w *dialogWay) *dialogWay {
 	line("To", d.To)
 	line("Call-ID", d.CallID)
 	if d.ContactUser != "" {
-		line("Contact", Contact(d.ContactUser, local, transport))
+		line("Contact", contactFor(p.uri.Raw, d.ContactUser, local, transport))
 	}
 	b.WriteString("CSeq: ")
 	w.fields = b.String()

@@ -16,12 +16,14 @@ import (
 // Config says where the endpoint listens and what it bears. Zero values mean
 // what is written behind them.
 type Config struct {
-	Listen          []string       // "udp:HOST:PORT", "tcp:HOST:PORT"; HOST is an address
+	Listen          []string       // "udp:HOST:PORT", "tcp:HOST:PORT", "tls:HOST:PORT"; HOST is an address
+	TLS             TLS            // for tls
 	Allow           []netip.Prefix // sources whose requests are read; empty: all
 	UserAgent       string         // "Pilotlight"
 	ReadBuffer      int            // of each UDP socket: 4 MiB, for bursts
 	Connections     int            // accepted streams open at a time: 1024, and as many dialled ones
 	PerSource       int            // of the accepted ones, from one address (of IPv6, one /64): 64
+	HalfOpen        int            // of the accepted ones, before the end of their TLS handshake: 256
 	Transactions    int            // server transactions at a time: 49152
 	Pending         int            // requests at handlers or waiting for one: 2048
 	InFlight        int            // requests of Send without an answer: 16384
@@ -43,6 +45,7 @@ func (c Config) withDefaults() Config {
 	set(&c.ReadBuffer, 4<<20)
 	set(&c.Connections, 1024)
 	set(&c.PerSource, 64)
+	set(&c.HalfOpen, 256)
 	set(&c.Transactions, 49152)
 	set(&c.Pending, 2048)
 	set(&c.InFlight, 16384)
@@ -78,6 +81,7 @@ type Endpoint struct {
 	count  *counters
 	claims claims
 	auth   challenges
+	papers *papers // for TLS
 
 	// bind opens a datagram socket; a test puts a faulty one in its place.
 	bind func(ctx context.Context, network, addr string) (net.PacketConn, error)
@@ -89,6 +93,17 @@ type Endpoint struct {
 
 type listenAt struct{ transport, addr string }
 
+// streams reports whether a transport is one of streams.
+func streams(transport string) bool { return transport == "tcp" || transport == "tls" }
+
+// defaultPort is the one of a target that names none (RFC 3261 §19.1.2).
+func defaultPort(transport string) uint16 {
+	if transport == "tls" {
+		return 5061
+	}
+	return 5060
+}
+
 // ip is its address, which parseListen has read.
 func (at listenAt) ip() netip.Addr {
 	a, _ := netip.ParseAddrPort(at.addr)
@@ -98,7 +113,7 @@ func (at listenAt) ip() netip.Addr {
 // New checks the configuration and returns an endpoint at rest.
 func New(cfg Config, log *slog.Logger) (*Endpoint, error) {
 	e := &Endpoint{cfg: cfg.withDefaults(), log: log, txLog: newQuiet(log), seed: maphash.MakeSeed(), seed2: maphash.MakeSeed(),
-		count: newCounters(), ready: make(chan struct{})}
+		count: newCounters(), ready: make(chan struct{}), papers: &papers{cfg: cfg.TLS, log: log}}
 	e.auth.known = map[string]*challenge{}
 	e.bind = func(ctx context.Context, network, addr string) (net.PacketConn, error) {
 		return new(net.ListenConfig).ListenPacket(ctx, network, addr)
@@ -107,7 +122,7 @@ func New(cfg Config, log *slog.Logger) (*Endpoint, error) {
 		return nil, errors.New("sip: the user agent's name has line breaks")
 	}
 	if len(cfg.Listen) == 0 {
-		return nil, errors.New("sip: nothing to listen on: give at least one udp:HOST:PORT or tcp:HOST:PORT")
+		return nil, errors.New("sip: nothing to listen on: give at least one of udp:HOST:PORT, tcp:HOST:PORT, tls:HOST:PORT")
 	}
 	seen := map[listenAt]bool{}
 	for _, s := range cfg.Listen {
@@ -131,11 +146,9 @@ func parseListen(s string) (listenAt, error) {
 	transport, addr, ok := strings.Cut(s, ":")
 	switch {
 	case !ok:
-		return listenAt{}, fmt.Errorf("sip: listen %q: want udp:HOST:PORT or tcp:HOST:PORT", s)
-	case transport == "tls":
-		return listenAt{}, fmt.Errorf("sip: listen %q: TLS is not built yet; want udp or tcp", s)
-	case transport != "udp" && transport != "tcp":
-		return listenAt{}, fmt.Errorf("sip: listen %q: unknown transport %q; want udp or tcp", s, transport)
+		return listenAt{}, fmt.Errorf("sip: listen %q: want udp:HOST:PORT, tcp:HOST:PORT or tls:HOST:PORT", s)
+	case transport != "udp" && !streams(transport):
+		return listenAt{}, fmt.Errorf("sip: listen %q: unknown transport %q; want udp, tcp or tls", s, transport)
 	}
 	at, err := netip.ParseAddrPort(addr)
 	if err != nil {
@@ -215,7 +228,7 @@ func (e *Endpoint) now() *serving {
 	return e.serving
 }
 
-// Addr is the first listening address of a transport ("udp", "tcp"); not valid
+// Addr is the first listening address of a transport ("udp", "tcp", "tls"); not valid
 // when there is none or the endpoint is at rest.
 func (e *Endpoint) Addr(transport string) netip.AddrPort {
 	if s := e.now(); s != nil {

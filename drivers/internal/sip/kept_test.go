@@ -12,7 +12,7 @@ import (
 // What is kept for Timer J is the answer's octets, not the request.
 func TestKeptTransactionsAreSmall(t *testing.T) {
 	const n = 16384
-	e, _, _, grown := flooded(t, n, func(i int) string {
+	e, _, _, grown := flooded(t, Config{}, n, func(i int) string {
 		return fmt.Sprintf("MESSAGE sip:b@example.com SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK%d\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:c@d>\r\nCall-ID: %d\r\nCSeq: 1 MESSAGE\r\nContent-Length: 2000\r\n\r\n%s",
 			i, i, strings.Repeat("x", 2000))
 	})

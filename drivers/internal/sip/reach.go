@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strings"
 )
 
 // NoWay is a target that no socket of sip.listen reaches. It says nothing about
@@ -17,7 +16,7 @@ type NoWay struct {
 
 // Error says what to do.
 func (n *NoWay) Error() string {
-	add := fmt.Sprintf("add %s:ADDRESS:5060 of this machine to sip.listen", n.Transport)
+	add := fmt.Sprintf("add %s:ADDRESS:%d of this machine to sip.listen", n.Transport, defaultPort(n.Transport))
 	if n.Loopback {
 		return fmt.Sprintf("sip.listen has only loopback addresses, and %s is not on loopback: %s", n.Target, add)
 	}
@@ -26,7 +25,7 @@ func (n *NoWay) Error() string {
 
 // Reaches says what is wrong with a target, such as sip:10.0.0.5:5060;transport=tcp,
 // where the agent listens on these sockets: nil or a [*NoWay]. Over UDP requests
-// leave by such a socket; over TCP it is needed where the far end is to begin
+// leave by such a socket; over TCP and TLS it is needed where the far end is to begin
 // requests, too (contact), as who notifies a subscription does. Of a host name,
 // and of what CheckListen and ParseURI refuse, nothing is said. It asks nobody,
 // so that a target on an address of this very machine counts as another's.
@@ -36,11 +35,8 @@ func Reaches(listen []string, target string, contact bool) error {
 		return nil
 	}
 	to, literal := u.Addr()
-	transport := strings.ToLower(u.Params["transport"])
-	if transport == "" {
-		transport = "udp"
-	}
-	if !literal || transport == "tcp" && !contact || transport != "udp" && transport != "tcp" {
+	transport := u.transport()
+	if !literal || streams(transport) && !contact || transport != "udp" && !streams(transport) {
 		return nil
 	}
 	var sockets []listenAt

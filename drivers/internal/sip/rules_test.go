@@ -166,7 +166,7 @@ func TestASecondClaimToTheSameIsAnError(t *testing.T) {
 
 func TestNewRefusesWhatItCannotListenOn(t *testing.T) {
 	for _, tt := range []struct{ listen, want string }{
-		{"tls:127.0.0.1:5061", "TLS is not built yet"},
+		{"tls:127.0.0.1", "want an address and a port"},
 		{"5060", "want udp:HOST:PORT"},
 		{"sctp:127.0.0.1:5060", "unknown transport"},
 		{"udp:127.0.0.1", "want an address and a port"},

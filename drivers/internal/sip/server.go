@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -220,7 +221,7 @@ func (s *serving) invite(key txKey, t *serverTx, a arrival) bool {
 	for _, f := range t.m.header {
 		origin.AppendHeader(siplib.NewHeader(f.Name, f.Value)) // for the 100 that sipgo makes itself
 	}
-	origin.SetTransport(map[bool]string{true: "UDP", false: "TCP"}[a.stream == nil])
+	origin.SetTransport(strings.ToUpper(a.transport))
 	t.tx = siplib.NewServerTx(t.m.header.Get("Call-ID"), origin, t.back.flow(), s.e.txLog)
 	if t.tx.Init() != nil {
 		return false
@@ -318,6 +319,9 @@ func (s *serving) respond(t *serverTx, r Reply) error {
 		return ErrAnswered
 	}
 	t.answered = final
+	if t.in.URI.Scheme == "sips" {
+		r.Contact = secured(r.Contact)
+	}
 	t.mu.Unlock()
 	if final {
 		s.e.count.answered(t.m.method, r.Status)

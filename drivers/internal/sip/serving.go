@@ -32,8 +32,8 @@ type serving struct {
 
 	mu      sync.Mutex
 	closed  bool
-	streams map[netip.AddrPort]*stream // the latest to each far end
-	census  census                     // all that are open
+	streams map[farEnd]*stream // the latest to each
+	census  census             // all that are open
 	invites map[txKey]*serverTx
 	clients map[string]*clientTx
 	calls   map[string]*callQueue
@@ -51,18 +51,21 @@ type listener struct {
 	packets   net.PacketConn // udp
 	out       *outbox        // udp
 	heard     func()         // udp: an ICMP error came
-	accept    net.Listener   // tcp
+	accept    net.Listener   // tcp, tls
 }
 
 func newServing(ctx context.Context, e *Endpoint) *serving {
 	return &serving{e: e, ctx: ctx,
 		stateless: gate{n: e.cfg.StatelessPerSec, interval: time.Second},
 		complain:  gate{n: quietBurst, interval: quietInterval},
-		streams:   map[netip.AddrPort]*stream{}, census: newCensus(), invites: map[txKey]*serverTx{},
+		streams:   map[farEnd]*stream{}, census: newCensus(), invites: map[txKey]*serverTx{},
 		kept: newKeptTable(e.cfg.Transactions, e.trying), work: make(chan *callQueue), clients: map[string]*clientTx{}, calls: map[string]*callQueue{}, lean: newLean(e.cfg.InFlight), budget: newBudget(e.cfg.SourcePerSec, e.cfg.Unmetered)}
 }
 
 func (s *serving) open() error {
+	if slices.ContainsFunc(s.e.listen, func(at listenAt) bool { return at.transport == "tls" }) {
+		s.e.papers.prepare(s.e.listen)
+	}
 	for _, at := range s.e.listen {
 		l, err := s.bind(at)
 		if err != nil {
@@ -75,7 +78,7 @@ func (s *serving) open() error {
 
 func (s *serving) bind(at listenAt) (*listener, error) {
 	l := &listener{transport: at.transport}
-	if at.transport == "tcp" {
+	if streams(at.transport) {
 		cfg := net.ListenConfig{KeepAliveConfig: keepAlive}
 		ln, err := cfg.Listen(s.ctx, "tcp", at.addr)
 		if err != nil {
@@ -152,7 +155,7 @@ func (s *serving) close() {
 		tx.Terminate()
 	}
 	for _, st := range streams {
-		st.conn.Close()
+		st.raw.Close()
 	}
 }
 
@@ -238,7 +241,7 @@ type arrival struct {
 	source    netip.AddrPort
 	transport string
 	packets   *listener // udp
-	stream    *stream   // tcp
+	stream    *stream   // tcp, tls
 	spent     verdict   // of the source's budget
 }
 

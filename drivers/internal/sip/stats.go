@@ -9,7 +9,7 @@ import (
 type Stats struct {
 	Datagrams   uint64
 	Bytes       uint64
-	Dropped     map[string]uint64 // reason: "rubbish", "source", "garbled", "response", "flood", "connections", "outbox", "budget"
+	Dropped     map[string]uint64 // reason: "rubbish", "source", "garbled", "response", "flood", "connections", "handshake", "outbox", "budget"
 	Requests    map[Tally]uint64  // received, by what became of them
 	Sent        map[Tally]uint64  // requests sent
 	ReadErrors  uint64            // of listening sockets, survived

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -14,14 +15,24 @@ import (
 // keepAlive finds a dead peer within two minutes.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 30 * time.Second, Count: 3}
 
-// stream is one TCP connection, accepted or dialled. One goroutine reads it, and
+// farEnd is whom a stream goes to.
+type farEnd struct {
+	addr      netip.AddrPort
+	transport string // "tcp", "tls"
+}
+
+// stream is one TCP connection, plain or with TLS, accepted or dialled. One goroutine reads it, and
 // another writes it while something is queued, each write with a deadline, so
 // that a peer that does not read costs its own transactions only.
 type stream struct {
 	s      *serving
 	conn   net.Conn
+	raw    net.Conn // what conn is on, for an end without manners
 	local  netip.AddrPort
 	remote netip.AddrPort
+
+	transport string // "tcp", "tls"
+	shaken    bool   // census's: its handshake is over
 	// greeting is when an accepted stream must have shown a message; zero for a
 	// dialled one, and once it has.
 	greeting time.Time
@@ -61,13 +72,19 @@ func (s *serving) acceptLoop(l *listener) {
 			conn.Close()
 			continue
 		}
+		if l.transport == "tls" {
+			conn = tls.Server(conn, s.e.papers.server())
+		}
 		s.adopt(conn, true)
 	}
 }
 
 // adopt begins to read a connection; false when there are too many.
 func (s *serving) adopt(conn net.Conn, accepted bool) (*stream, bool) {
-	st := &stream{s: s, conn: conn, local: addrPort(conn.LocalAddr()), remote: addrPort(conn.RemoteAddr()), accepted: accepted, paid: make(chan struct{}, 1)}
+	st := &stream{s: s, conn: conn, raw: conn, transport: "tcp", local: addrPort(conn.LocalAddr()), remote: addrPort(conn.RemoteAddr()), accepted: accepted, paid: make(chan struct{}, 1)}
+	if t, ok := conn.(*tls.Conn); ok {
+		st.raw, st.transport = t.NetConn(), "tls"
+	}
 	if accepted {
 		st.greeting = time.Now().Add(s.e.cfg.Greeting)
 	}
@@ -75,18 +92,28 @@ func (s *serving) adopt(conn net.Conn, accepted bool) (*stream, bool) {
 	if s.closed || !s.census.room(st, &s.e.cfg) {
 		s.mu.Unlock()
 		s.e.count.drop("connections")
-		conn.Close()
+		st.raw.Close()
 		return nil, false
 	}
 	s.census.add(st)
-	s.streams[st.remote] = st
+	if !st.halfOpen() {
+		s.streams[st.far()] = st
+	}
 	s.wg.Go(st.run)
 	s.mu.Unlock()
 	return st, true
 }
 
+func (st *stream) far() farEnd { return farEnd{st.remote, st.transport} }
+
+// halfOpen: its handshake is not over.
+func (st *stream) halfOpen() bool { return st.accepted && st.transport == "tls" && !st.shaken }
+
 func (st *stream) run() {
 	defer st.end()
+	if !st.shake() {
+		return
+	}
 	r := bufio.NewReaderSize(st.conn, 4<<10)
 	for {
 		if !st.awaitMessage(r) || !st.readMessage(r) {
@@ -108,13 +135,16 @@ func (st *stream) readWithin(d time.Duration) {
 func (st *stream) end() {
 	s := st.s
 	s.mu.Lock()
-	if s.streams[st.remote] == st {
-		delete(s.streams, st.remote)
+	if s.streams[st.far()] == st {
+		delete(s.streams, st.far())
 	}
 	s.mu.Unlock()
 	st.settle()
 	st.flush() // the answer to what ended it
-	st.conn.Close()
+	if s.ctx.Err() == nil {
+		st.conn.Close() // with TLS's own goodbye
+	}
+	st.raw.Close()
 	s.failAll(errLost, func(tx *leanTx) bool { return tx.stream == st })
 	s.mu.Lock()
 	s.census.remove(st)
@@ -192,7 +222,7 @@ func (st *stream) readMessage(r *bufio.Reader) bool {
 		st.s.e.count.drop("rubbish")
 		return false
 	}
-	a := arrival{at: time.Now(), source: st.remote, transport: "tcp", stream: st}
+	a := arrival{at: time.Now(), source: st.remote, transport: st.transport, stream: st}
 	m, f := readHeadOf(head)
 	n, framed, lengthFault := m.contentLength()
 	switch {
@@ -240,5 +270,5 @@ func readHead(r *bufio.Reader) ([]byte, bool) {
 }
 
 func (st *stream) flow() flow {
-	return flow{transport: "tcp", local: st.local, remote: st.remote, write: func(b []byte, _ netip.AddrPort) error { return st.post(b) }}
+	return flow{transport: st.transport, local: st.local, remote: st.remote, write: func(b []byte, _ netip.AddrPort) error { return st.post(b) }}
 }

@@ -55,7 +55,7 @@ func (st *stream) drain() {
 		st.conn.SetWriteDeadline(time.Now().Add(st.s.e.cfg.Patience))
 		if _, err := (*net.Buffers)(&batch).WriteTo(st.conn); err != nil {
 			st.over.Store(true)
-			st.conn.Close() // half a message is on the wire: nothing can follow it
+			st.raw.Close() // half a message is on the wire: nothing can follow it
 		}
 		st.mu.Lock()
 		st.queued -= n

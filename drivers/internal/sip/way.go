@@ -24,7 +24,8 @@ func refused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
 // wayTo is the way for a request: by a listening UDP socket, so that responses
 // and requests in the dialog come back to it, or by a stream, an open one
 // sooner than a new one. With contact the far end must be able to begin as well.
-func (s *serving) wayTo(ctx context.Context, to netip.AddrPort, transport string, contact bool) (flow, *stream, error) {
+func (s *serving) wayTo(ctx context.Context, h hop, transport string, contact bool) (flow, *stream, error) {
+	to := h.addr
 	l := s.listenerTo(transport, to)
 	if l == nil && (transport == "udp" || contact) {
 		return flow{}, nil, noWay(s.e.listen, transport, to)
@@ -32,14 +33,17 @@ func (s *serving) wayTo(ctx context.Context, to netip.AddrPort, transport string
 	if transport == "udp" {
 		return flow{transport: "udp", local: l.addr, remote: to, write: l.send}, nil, nil
 	}
-	s.mu.Lock()
-	st := s.streams[to]
-	s.mu.Unlock()
+	st := s.openTo(to, transport, h.domain)
 	if st == nil {
 		d := net.Dialer{Timeout: dialTime, KeepAliveConfig: keepAlive}
 		conn, err := d.DialContext(ctx, "tcp", to.String())
 		if err != nil {
 			return flow{}, nil, &dialError{err}
+		}
+		if transport == "tls" {
+			if conn, err = s.shakeOut(ctx, conn, h.domain); err != nil {
+				return flow{}, nil, &dialError{err}
+			}
 		}
 		var ok bool
 		if st, ok = s.adopt(conn, false); !ok {
@@ -47,6 +51,18 @@ func (s *serving) wayTo(ctx context.Context, to netip.AddrPort, transport string
 		}
 	}
 	return st.flow(), st, nil
+}
+
+// openTo is a stream that is open, and by TLS to somebody who has proved to be of
+// the domain; or nil.
+func (s *serving) openTo(to netip.AddrPort, transport, domain string) *stream {
+	s.mu.Lock()
+	st := s.streams[farEnd{to, transport}]
+	s.mu.Unlock()
+	if st != nil && transport == "tls" && !st.proven(domain) {
+		return nil
+	}
+	return st
 }
 
 // listenerTo is the first socket that reaches a far end, and is reached by it.
@@ -60,18 +76,18 @@ func (s *serving) listenerTo(transport string, to netip.AddrPort) *listener {
 }
 
 // localFor is the address at which the far end of a flow reaches this
-// endpoint: for TCP that of a listener, since the stream's own port takes no
+// endpoint: for TCP and TLS that of a listener, since the stream's own port takes no
 // connections (§18.1.1), and for a wildcard listener the address that the
 // route to the far end would use.
 func (s *serving) localFor(f flow) netip.AddrPort {
 	at := f.local
-	if f.transport == "tcp" {
+	if streams(f.transport) {
 		for _, l := range s.listeners { // the one of this very address, sooner than another
-			if l.transport == "tcp" && (l.addr.Addr() == at.Addr() || l.addr.Addr().IsUnspecified()) {
+			if l.transport == f.transport && (l.addr.Addr() == at.Addr() || l.addr.Addr().IsUnspecified()) {
 				return netip.AddrPortFrom(at.Addr(), l.addr.Port())
 			}
 		}
-		if l := s.listenerTo("tcp", f.remote); l != nil {
+		if l := s.listenerTo(f.transport, f.remote); l != nil {
 			return l.addr
 		}
 		return at
