@@ -12,10 +12,6 @@ const (
 	pollInterval = 2 * time.Second
 	timeout      = min(3*time.Second, pollInterval) // of a request
 	seldom       = 15 * time.Second                 // between two looks at where a phone is registered
-	// Three misses make a phone unreachable: the second and third are asked for at
-	// once, with half the timeout.
-	threeMisses = timeout + 500*time.Millisecond + timeout/2 + 1500*time.Millisecond + timeout/2
-	backOff     = 4 * pollInterval // until one that is silent is asked again
 )
 
 // How long a round may take to settle, and how often it is looked at meanwhile.
@@ -27,6 +23,13 @@ const (
 
 // believed is how long a page counts.
 func believed(every time.Duration) time.Duration { return every*5/2 + timeout }
+
+// A visit to a phone that hangs asks for two pages. Three are misses, of which the
+// second and third come soon, and the one in which it began to hang is none.
+const (
+	hung    = pollInterval + 2*timeout
+	silence = 2*hung + (500*time.Millisecond + timeout) + (1500*time.Millisecond + timeout)
+)
 
 // A topic is what a lie is about.
 type topic string
@@ -45,7 +48,7 @@ var bounds = []struct {
 	most time.Duration
 }{
 	{aboutCalls, believed(pollInterval) + 8*time.Second},
-	{aboutReach, max(pollInterval+threeMisses, backOff+timeout) + 8*time.Second},
+	{aboutReach, silence + 8*time.Second},
 	{aboutRegistration, max(settleWithin, believed(seldom))},
 }
 
@@ -61,6 +64,7 @@ type lies struct {
 	looked  time.Time
 	changes int
 	lasted  map[topic][]time.Duration
+	longest map[topic]string
 	long    []string // those that lasted for too long
 }
 
@@ -73,7 +77,7 @@ type since struct {
 }
 
 func newLies() *lies {
-	return &lies{of: map[string]*since{}, lasted: map[topic][]time.Duration{}}
+	return &lies{of: map[string]*since{}, lasted: map[topic][]time.Duration{}, longest: map[topic]string{}}
 }
 
 // begin has everything change now.
@@ -112,6 +116,10 @@ func (l *lies) done(about string, s *since) {
 			continue
 		}
 		d := last.Sub(s.at)
+		if d > slices.Max(append(l.lasted[b.topic], 0)) {
+			text, _, _ := strings.Cut(s.text[b.topic], "\n")
+			l.longest[b.topic] = fmt.Sprintf("%s, %s: %s", about, s.truth, text)
+		}
 		l.lasted[b.topic] = append(l.lasted[b.topic], d)
 		if d > b.most {
 			l.long = append(l.long, fmt.Sprintf("%s: %v after a change, more than %v: %s", about, d.Round(time.Millisecond), b.most, s.text[b.topic]))
@@ -137,6 +145,11 @@ func (l *lies) String() string {
 			fmt.Fprintf(&s, "%9v", all[(len(all)-1)*share/100].Round(100*time.Millisecond))
 		}
 		fmt.Fprintf(&s, "%9v", b.most)
+	}
+	for _, b := range bounds {
+		if text := l.longest[b.topic]; text != "" {
+			fmt.Fprintf(&s, "\nlongest about %s: %s", b.topic, text)
+		}
 	}
 	return s.String()
 }

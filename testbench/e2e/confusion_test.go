@@ -54,6 +54,9 @@ func TestNoFalseDownAndNoFalseAvailable(t *testing.T) {
 			r := newTrial(t, v.sources, seed)
 			r.rightFor = rightFor
 			draw := rand.New(rand.NewPCG(seed, 3))
+			r.lies.begin(time.Now())
+			newMix(r.b, draw).talk()
+			r.watch(2 * pollInterval)
 			for n := range rounds {
 				r.round(n+1, newMix(r.b, draw))
 			}
@@ -113,15 +116,21 @@ func (r *trial) round(n int, m *mix) {
 		time.Sleep(lookEach)
 	}
 	m.page()
-	for paged := time.Now(); time.Since(paged) < 2*pollInterval; time.Sleep(lookEach) {
-		r.look() // what shows only for as long as a page plays
-	}
+	r.watch(2 * pollInterval) // what shows only for as long as a page plays
 	v := r.look()
 	r.all.add(v)
 	for _, l := range v.lies {
 		r.t.Errorf("round %d: %s", n, l.text)
 	}
 	r.t.Logf("round %d: %s; settled after %v; %d unknown or last known", n, m, right.Sub(start).Round(100*time.Millisecond), v.unknown)
+}
+
+// watch looks for a while, and judges nothing.
+func (r *trial) watch(d time.Duration) {
+	r.t.Helper()
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(lookEach) {
+		r.look()
+	}
 }
 
 // sum tells what came of it, and what polling has cost the phones.
