@@ -29,16 +29,13 @@ people:
 	return a, addr
 }
 
-// In the tests of a restart users are watched, and the first few of them are busy.
-const users, busy = 100, 10
+// users is how many are watched in the test of a restart; all of them are busy.
+const users = 100
 
-// ofBusy is what those were told who watch somebody busy: the last, or all since
+// toldAll is what all watchers were told last, or all that they were told since
 // before, a lamp that blinks included.
-func ofBusy(c *peers.Crowd, before []peers.Heard) (told []string) {
+func toldAll(c *peers.Crowd, before []peers.Heard) (told []string) {
 	for i, h := range c.Heard() {
-		if i%users >= busy {
-			continue
-		}
 		n := 1
 		if before != nil {
 			n = h.Notified - before[i].Notified
@@ -83,30 +80,37 @@ func TestSubscriptionsOutliveAKill(t *testing.T) {
 	}
 	standing("before")
 
-	for who := range busy {
+	for who := range users {
 		must(t, a.Act("PUT", fmt.Sprintf("/api/v1/presence/u%03d/manual", who), map[string]string{"availability": "busy", "note": "budget"}))
 	}
-	a.Until(soon, "whoever watches a busy person sees that", func() bool { return !slices.ContainsFunc(ofBusy(byUDP, nil), notBusy) })
+	a.Until(soon, "everybody sees that all are busy", func() bool { return !slices.ContainsFunc(toldAll(byUDP, nil), notBusy) })
 
 	before := byUDP.Heard()
 	a.Kill()
 	delay := delays()
 	start := time.Now()
 	a.Again()
-	a.Until(soon, "everybody by UDP is told after the start", func() bool { return toldSince(byUDP, before) == udp })
 	a.Ready()
+	ready := time.Since(start)
+	a.Until(soon, "everybody by UDP is told after the start", func() bool { return toldSince(byUDP, before) == udp })
 	var took []time.Duration
+	twice := 0
 	for i, h := range byUDP.Heard() {
 		took = append(took, h.At.Sub(start))
 		if h.Back > 0 || h.Ended {
 			t.Errorf("watcher %d: %+v, and before the kill %+v", i, h, before[i])
 		}
+		if h.Notified > before[i].Notified+1 {
+			twice++
+		}
 	}
-	within(t, fmt.Sprintf("%d watchers by UDP told after the start", udp), took, 2*time.Second, delay())
+	t.Logf("ready after %v; %d watchers were told more than once", ready, twice)
+	slow := max(0, ready-time.Second/2) // a start that others on the machine hold up
+	within(t, fmt.Sprintf("%d watchers by UDP told after the start", udp), took, 2*time.Second, slow+delay())
 	standing("after")
 
-	if told := ofBusy(byUDP, before); slices.ContainsFunc(told, notBusy) {
-		t.Errorf("after the start somebody was told of a busy person:\n%s", told[slices.IndexFunc(told, notBusy)])
+	if all := toldAll(byUDP, before); slices.ContainsFunc(all, notBusy) {
+		t.Errorf("after the start somebody was told of a busy person:\n%s", all[slices.IndexFunc(all, notBusy)])
 	}
 	must(t, a.Act("DELETE", "/api/v1/presence/u003/manual", nil))
 	a.Until(soon, "whoever watches u003 sees her change", func() bool {
@@ -159,9 +163,9 @@ func toldSince(c *peers.Crowd, before []peers.Heard) (n int) {
 	return n
 }
 
-// within holds the slowest of all to a time; what the machine added, by the most
-// that a timer of 5 ms came late meanwhile, does not count. Beside the other
-// tests it takes a start twice as long, so that the short form is patient.
+// within holds the slowest of all to a time; what the machine added (the most
+// that a timer of 5 ms came late meanwhile, and what held up the start) does not
+// count. The short form runs beside all other tests, and is patient.
 func within(t *testing.T, what string, took []time.Duration, limit, late time.Duration) {
 	t.Helper()
 	slices.Sort(took)
@@ -170,9 +174,9 @@ func within(t *testing.T, what string, took []time.Duration, limit, late time.Du
 	if !drill.Full() {
 		limit = max(time.Second, limit*5/2)
 	}
-	t.Logf("%s: p50 %v, p99 %v, most %v; a timer came %v late", what, took[n/2], took[n*99/100], most, late)
+	t.Logf("%s: p50 %v, p99 %v, most %v; of that at most %v the machine's", what, took[n/2], took[n*99/100], most, late)
 	if most > limit+late {
-		t.Errorf("%s: %v, want at most %v (a timer came %v late)", what, most, limit, late)
+		t.Errorf("%s: %v, want at most %v and %v for the machine", what, most, limit, late)
 	}
 }
 
