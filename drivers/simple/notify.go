@@ -25,9 +25,13 @@ func (r *run) kick(s *subscription) {
 	if s.busy || s.due == nothing || s.ended || s.unreachable && s.due < asked {
 		return
 	}
+	if s.Paused && s.due < asked {
+		s.due = nothing
+		return
+	}
 	now := time.Now()
 	if s.due == last {
-		n, _ := r.tell(s, now, true)
+		n, _ := r.compose(s, now)
 		r.forget(s, s.event)
 		r.notify(s, "terminated;reason="+s.closing, n)
 		return
@@ -42,7 +46,7 @@ func (r *run) kick(s *subscription) {
 	if !r.reserve(s) {
 		return
 	}
-	n, ok := r.tell(s, now, s.due == asked)
+	n, ok := r.compose(s, now)
 	if !ok {
 		s.due = nothing // nobody could tell the difference (COMP-08)
 		return
@@ -99,7 +103,7 @@ func (s *subscription) state(now time.Time) string {
 
 // notify sends one NOTIFY.
 func (r *run) notify(s *subscription, state string, n notice) {
-	s.busy = true
+	s.busy, s.sent = true, n.etag
 	s.cseq++
 	req := sip.InDialog{Method: "NOTIFY", CSeq: s.cseq, Event: event.Header{Package: s.Package, ID: s.EventID}.String(),
 		SubscriptionState: state, ContentType: n.kind, Body: n.octets}

@@ -21,10 +21,7 @@ func viewPresence(q question) []byte {
 
 // tellDialogs tells the dialogs of a line, or of all lines of a person.
 func tellDialogs(q question, before *event.Told, full bool) ([]byte, bool) {
-	var now []event.Dialog
-	if !q.polite {
-		now = dialogsOf(q.of.doc)
-	}
+	now := shownDialogs(q)
 	if full {
 		return event.RenderDialogs(before.Full(q.entity, now)), true
 	}
@@ -38,11 +35,14 @@ func tellDialogs(q question, before *event.Told, full bool) ([]byte, bool) {
 // viewDialogs tells the same at once, under version 0: what a list's part is made
 // of, whose version is the list's.
 func viewDialogs(q question) []byte {
-	var now []event.Dialog
-	if !q.polite {
-		now = dialogsOf(q.of.doc)
+	return event.RenderDialogs(event.DialogInfo{Entity: q.entity, Full: true, Dialogs: shownDialogs(q)})
+}
+
+func shownDialogs(q question) []event.Dialog {
+	if q.polite {
+		return nil
 	}
-	return event.RenderDialogs(event.DialogInfo{Entity: q.entity, Full: true, Dialogs: now})
+	return dialogsOf(q.of.doc)
 }
 
 func stampDialogs(view []byte, version uint32) []byte {

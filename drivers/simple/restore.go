@@ -48,7 +48,9 @@ func (r *run) restore() error {
 		s.heldUntil = now.Add(r.spread * time.Duration(i) / time.Duration(len(all)))
 		switch reason := r.resume(s); reason {
 		case "":
-			r.want(s, asked)
+			if !s.Paused {
+				r.want(s, asked)
+			}
 		case event.EventRejected:
 			r.end(s, "rejected", reason)
 		default:

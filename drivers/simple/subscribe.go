@@ -73,7 +73,7 @@ func (r *run) begin(ctx context.Context, in *sip.Incoming, who caller, expires t
 			return
 		}
 	}
-	r.answer(in, s, expires)
+	r.answer(in, s, 200, expires)
 	r.inbox.post(func() {
 		s.busy = false
 		if fetch {
@@ -96,13 +96,13 @@ func (d *Driver) newSubscription(in *sip.Incoming, who caller, expires time.Dura
 	}
 	of := d.named(in.URI)
 	now := time.Now()
-	s := &subscription{pkg: packageOf(in.Event), began: now, event: event.EventSubscribe, busy: true, proven: who.proven()}
+	s := &subscription{pkg: packageOf(in.Event), began: now, event: event.EventSubscribe, busy: true, proven: who.proven(), suppress: condition(in)}
 	s.record = record{
 		Of: of, Watcher: who.as, Entity: string(of), Package: in.Event, EventID: in.EventID,
 		Accept: in.Header.List("Accept"), CallID: in.CallID, LocalTag: sip.Random(8), RemoteTag: in.FromTag(),
 		Remote: in.Header.Get("From"), Target: contact, Route: in.Header.List("Record-Route"),
 		Transport: in.Transport, Peer: in.Source, ContactAt: in.Local, RemoteSeq: in.CSeq,
-		Reserve: reserveBy, Expires: now.Add(expires), UserAgent: cut(in.Header.Get("User-Agent"), 64), List: hasList(in),
+		Reserve: reserveBy, Expires: now.Add(expires), UserAgent: cut(in.Header.Get("User-Agent"), 64), List: hasList(in), Paused: condition(in) == always,
 	}
 	s.Local = in.Header.Get("To") + ";tag=" + s.LocalTag
 	s.granted = s.Reserve
@@ -195,13 +195,13 @@ func (r *run) durable(ctx context.Context, tag string, rec record) error {
 	}
 }
 
-// answer is the 200 OK.
-func (d *Driver) answer(in *sip.Incoming, s *subscription, expires time.Duration) {
+// answer is the 2xx.
+func (d *Driver) answer(in *sip.Incoming, s *subscription, status int, expires time.Duration) {
 	header := sip.Header{{Name: "Expires", Value: seconds(expires)}}
 	if s.List {
 		header.Add("Require", eventlist) // RLS-02
 	}
-	_ = in.Respond(sip.Reply{Status: 200, ToTag: s.LocalTag, Contact: sip.Contact(s.Of.User(), in.Local, in.Transport), Header: header})
+	_ = in.Respond(sip.Reply{Status: status, ToTag: s.LocalTag, Contact: sip.Contact(s.Of.User(), in.Local, in.Transport), Header: header})
 }
 
 // refresh takes a SUBSCRIBE inside a dialog: a refresh, or with Expires 0 the end.
@@ -211,14 +211,26 @@ func (r *run) refresh(ctx context.Context, in *sip.Incoming, who caller, expires
 		r.refuse(in, no)
 		return
 	}
+	cond, status := condition(in), 0
 	var rec record
 	var s *subscription
 	err := r.do(ctx, func() {
 		s = r.subs[dialogKey(in.CallID, in.ToTag(), in.FromTag(), in.Event, in.EventID)]
-		if no = r.mayRefresh(s, in, who); no == nil && expires > 0 {
+		if no = r.mayRefresh(s, in, who); no != nil {
+			return
+		}
+		if expires > 0 {
 			r.renew(s, in, contact, expires)
-			s.proven = who.proven()
+			s.proven, s.Paused = who.proven(), cond == always
 			rec = s.record
+		}
+		now := time.Now()
+		if status = 200; r.holds(s, cond, now) {
+			status = 204 // CN-02
+			r.satisfy(s, cond, now)
+			if expires == 0 {
+				r.forget(s, event.EventTimeout) // CN-03
+			}
 		}
 	})
 	switch {
@@ -234,13 +246,16 @@ func (r *run) refresh(ctx context.Context, in *sip.Incoming, who caller, expires
 			return
 		}
 	}
-	r.answer(in, s, expires)
+	r.answer(in, s, status, expires)
 	r.inbox.post(func() {
-		if expires == 0 {
+		switch {
+		case status == 204:
+		case expires == 0:
 			r.end(s, "timeout", event.EventTimeout)
 			return
+		default:
+			r.want(s, asked)
 		}
-		r.want(s, asked)
 		r.arrived(s)
 	})
 }

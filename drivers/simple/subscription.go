@@ -34,6 +34,7 @@ type subscription struct {
 	busy        bool       // a NOTIFY is under way, or the answer to the SUBSCRIBE
 	due         due        // what the next one is for
 	sent        string     // the entity-tag of the last one
+	suppress    string     // the condition of the SUBSCRIBE that made it, until its first NOTIFY
 	again       bool       // the last NOTIFY failed: what it said has to be said again
 	failures    uint8      // in a row
 	closing     string     // the reason of the last NOTIFY, which is due
@@ -81,6 +82,7 @@ type record struct {
 	Handling      access.Handling
 	UserAgent     string
 	List          bool // it is one to a list
+	Paused        bool // nothing is told till the next SUBSCRIBE (RFC 5839)
 }
 
 // reserveBy is how many numbers are reserved at a time: a write for so many NOTIFYs.
@@ -116,6 +118,9 @@ func (r *record) encode() []byte {
 func (r *record) flags() (f byte) {
 	if r.List {
 		f |= 1
+	}
+	if r.Paused {
+		f |= 2
 	}
 	return f
 }
@@ -174,7 +179,7 @@ func decodeRecord(b []byte) (r record, err error) {
 	}
 	r.Expires, r.Handling = time.Unix(at, 0), access.Handling(d.b[n])
 	if b[0] > 1 {
-		r.List = d.b[n+1]&1 != 0
+		r.List, r.Paused = d.b[n+1]&1 != 0, d.b[n+1]&2 != 0
 	}
 	return r, nil
 }

@@ -54,7 +54,7 @@ func (r *run) question(s *subscription, now time.Time) question {
 func (r *run) tell(s *subscription, now time.Time, full bool) (notice, bool) {
 	if s.how == access.Confirm || s.how == access.Block {
 		// Nothing is told before somebody decides (PRES-03), nor to one who is on the way out.
-		return notice{etag: tagOf("nothing", s.Package, s.Entity)}, full
+		return notice{etag: nothingTag(s)}, full
 	}
 	if s.in.list != nil {
 		return r.tellList(s, now, full)
@@ -77,7 +77,6 @@ func (r *run) tell(s *subscription, now time.Time, full bool) (notice, bool) {
 	if !full && !s.again && b.etag == s.sent {
 		return notice{}, false
 	}
-	s.sent = b.etag
 	return notice{octets: b.octets, kind: s.body, etag: b.etag}, true
 }
 
