@@ -41,6 +41,7 @@ type server struct {
 	c      Config
 	rules  access.Rules
 	static []presence.Observation
+	guard  *sip.Guard
 
 	ledger *ledger.Ledger
 	access *access.Watchers
@@ -94,7 +95,7 @@ func (s *server) start() {
 	check(err)
 	elsewhere, err := event.New(event.PresencePackage, e, log)
 	check(err)
-	d, err := New(s.c, Needs{Elsewhere: elsewhere, Post: post, Heart: l, Endpoint: e, Drawer: l.Drawer("simple"), Access: w}, log)
+	d, err := New(s.c, Needs{Elsewhere: elsewhere, Post: post, Heart: l, Endpoint: e, Drawer: l.Drawer("simple"), Access: w, Guard: s.guard}, log)
 	check(err)
 	var stops []func()
 	for _, run := range []func(context.Context) error{l.Run, e.Run, d.Run} {

@@ -12,7 +12,8 @@ import (
 type caller struct {
 	as      presence.Presentity // who it says it is, and may say
 	peer    *Peer
-	account bool // by digest
+	account bool   // by digest
+	device  string // by its address, for its own lines
 }
 
 // proven: it is no mere claim who this is.

@@ -16,7 +16,7 @@ import (
 // those of one Call-ID are, and an agent has one (EPA-01); the ledger decides
 // between agents.
 func (r *run) publish(ctx context.Context, in *sip.Incoming) {
-	p, no := r.publication(in)
+	p, no := r.publication(ctx, in)
 	if no != nil {
 		r.refuse(in, no)
 		return
@@ -51,12 +51,15 @@ func publishFault(err error) *refusal {
 }
 
 // publication is what a PUBLISH says.
-func (r *run) publication(in *sip.Incoming) (p presence.Publication, no *refusal) {
+func (r *run) publication(ctx context.Context, in *sip.Incoming) (p presence.Publication, no *refusal) {
+	p.Of = presence.At(in.URI.User, r.c.Domain)
 	who, no := r.identify(in, "publish")
 	if no != nil {
-		return p, no
+		if who.device = r.byDevice(ctx, in, p.Of); who.device == "" {
+			return p, no
+		}
+		who.as = p.Of
 	}
-	p.Of = presence.At(in.URI.User, r.c.Domain)
 	if who.peer == nil && who.as != p.Of {
 		return p, &refusal{status: 403} // PUB-11
 	}
@@ -86,6 +89,9 @@ func (r *run) publication(in *sip.Incoming) (p presence.Publication, no *refusal
 func by(who caller, in *sip.Incoming) string {
 	if who.peer != nil {
 		return who.peer.Name
+	}
+	if who.device != "" {
+		return who.device
 	}
 	if ua, _, _ := strings.Cut(in.Header.Get("User-Agent"), " "); ua != "" {
 		return cut(ua, 64)
