@@ -75,7 +75,9 @@ type Request struct {
 	// Target is where to send it, "sip:10.0.0.5:5060;transport=tcp". Empty: the
 	// first Route, else URI. Without a transport parameter a small request goes
 	// by UDP and one of more than 1,300 octets by TCP (RFC 3261 §18.1.1), falling
-	// back to UDP when nobody listens there; transport=udp keeps it on UDP.
+	// back to UDP when nobody listens there; transport=udp keeps it on UDP. A host
+	// name is looked up by RFC 3263, and whoever is not there, or says 503, is passed
+	// over for the next.
 	Target         string
 	From, To       string // URI or name-addr, without tag
 	FromTag, ToTag string

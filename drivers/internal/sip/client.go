@@ -75,18 +75,11 @@ func (e *Endpoint) do(ctx context.Context, out *outgoing) (*Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	hop, err := e.resolve(ctx, out.target)
+	list, err := e.locate(ctx, out.target)
 	if err != nil {
 		return nil, err
 	}
-	e.auth.prepare(out, hop)
-	for try := 0; ; try++ {
-		res, err := s.exchange(ctx, out, hop)
-		if err != nil || try == 2 || !e.auth.answer(out, hop, res) {
-			return res, err
-		}
-		out.cseq++ // a new transaction in the same dialog (§22.2)
-	}
+	return s.eachHop(ctx, out, list)
 }
 
 // fail turns whatever ended the exchange into an *Error.
@@ -110,45 +103,6 @@ func outcome(err error) string {
 		return "refused"
 	}
 	return "error"
-}
-
-// hop is the next hop, resolved.
-type hop struct {
-	transport string // "udp", "tcp", "tls"
-	domain    string // whom the far end must prove to be, by TLS
-	pinned    bool   // the target names its transport
-	addr      netip.AddrPort
-}
-
-// resolve finds the address of a target (RFC 3263 §4, without NAPTR and SRV so
-// far: the call servers of a branch are given by address or host name).
-func (e *Endpoint) resolve(ctx context.Context, u URI) (hop, error) {
-	h := hop{transport: u.transport(), pinned: u.Params["transport"] != "", domain: u.Host}
-	if u.Scheme == "sips" && h.transport != "tls" || u.Scheme != "sips" && u.Scheme != "sip" || h.transport != "udp" && !streams(h.transport) {
-		return h, fmt.Errorf("transport of %s is not built", u.Raw)
-	}
-	port := uint16(u.Port)
-	if port == 0 {
-		port = defaultPort(h.transport)
-	}
-	host := u.Host
-	if maddr := u.Params["maddr"]; maddr != "" {
-		host = maddr
-	}
-	if a, err := netip.ParseAddr(host); err == nil {
-		h.addr = netip.AddrPortFrom(a.Unmap(), port)
-		return h, nil
-	}
-	found, err := e.cfg.Resolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		return h, err
-	}
-	for _, a := range found {
-		if a = a.Unmap(); !h.addr.IsValid() || a.Is4() && !h.addr.Addr().Is4() {
-			h.addr = netip.AddrPortFrom(a, port)
-		}
-	}
-	return h, nil
 }
 
 // exchange is one client transaction. A request of more than 1,300 octets
@@ -188,20 +142,30 @@ func (s *serving) transact(ctx context.Context, out *outgoing, h hop, transport 
 	if err := c.tx.Init(); err != nil {
 		return nil, err
 	}
-	return c.await(ctx, func(got received) *Response {
+	return c.await(ctx, out.patience, func(got received) *Response {
 		return &Response{Status: got.m.status, Reason: got.m.reason, Header: got.m.header, Body: got.m.body,
 			RTT: got.a.at.Sub(began), Source: got.a.source, Local: s.localFor(way), Transport: transport,
 			CallID: out.callID, FromTag: out.fromTag, ToTag: tagOf(got.m.header.Get("To")), CSeq: out.cseq}
 	})
 }
 
-// await drains provisional responses until a final one.
-func (c *clientTx) await(ctx context.Context, final func(received) *Response) (*Response, error) {
+// await drains provisional responses until a final one. Who has not even sent one
+// of these is given up after patience, if that is not 0.
+func (c *clientTx) await(ctx context.Context, patience time.Duration, final func(received) *Response) (*Response, error) {
+	var enough <-chan time.Time
+	if patience > 0 {
+		t := time.NewTimer(patience)
+		defer t.Stop()
+		enough = t.C
+	}
 	for {
 		select {
 		case got := <-c.final:
 			return final(got), nil
 		case <-c.tx.Responses(): // provisional
+			enough = nil
+		case <-enough:
+			return nil, errSilent
 		case <-c.tx.Done():
 			return nil, c.tx.Err()
 		case <-c.refused:
@@ -279,7 +243,8 @@ type outgoing struct {
 	cseq    uint32
 	// authorization is the field that answers a challenge.
 	authorization Field
-	nonces        []string // answered already
+	nonces        []string      // answered already
+	patience      time.Duration // with a far end that says nothing while there are others; 0: to the end
 }
 
 func newOutgoing(r *Request) (*outgoing, error) {

@@ -227,18 +227,21 @@ func (s *serving) slowWay(ctx context.Context, d *Dialog) (*dialogWay, error) {
 	}
 	next := p.next
 	next.Params = Params{"transport": d.transport(p.next), "maddr": p.next.Params["maddr"]}
-	h, err := s.e.resolve(ctx, next)
+	list, err := s.e.locate(ctx, next)
 	if err != nil {
 		return nil, err
 	}
-	if h.transport == "udp" {
-		return s.datagramWay(d, p, h.addr, time.Now())
+	for _, h := range s.reachable(list, false) {
+		if h.transport == "udp" {
+			return s.datagramWay(d, p, h.addr, time.Now())
+		}
+		var st *stream
+		if _, st, err = s.wayTo(ctx, h, h.transport, false); err == nil {
+			return s.keepWay(d, p, &dialogWay{stream: st, to: h.addr}), nil
+		}
+		s.e.failed.note(h.addr, failedFor) // RFC 3263 §4.3: the next one
 	}
-	_, st, err := s.wayTo(ctx, h, h.transport, false)
-	if err != nil {
-		return nil, err
-	}
-	return s.keepWay(d, p, &dialogWay{stream: st, to: h.addr}), nil
+	return nil, err
 }
 
 // literal is where a URI points without asking a name server.

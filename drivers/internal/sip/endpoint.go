@@ -82,6 +82,7 @@ type Endpoint struct {
 	claims claims
 	auth   challenges
 	papers *papers // for TLS
+	failed failures
 
 	// bind opens a datagram socket; a test puts a faulty one in its place.
 	bind func(ctx context.Context, network, addr string) (net.PacketConn, error)
