@@ -269,7 +269,7 @@ func phoneError(body []byte, contentType string) *PhoneError {
 
 // rooted reads a document that must have that root element.
 func rooted(body []byte, contentType, root string) (element, error) {
-	e, err := parseTree(body, contentType, maxBody, maxElements*4)
+	e, err := parseTree(body, contentType, maxBody, maxElements*2, nil)
 	switch {
 	case err != nil:
 		return element{}, err

@@ -41,18 +41,18 @@ type StatusLine struct {
 // maxExtensions is what is read: an SPA525G has five, an 8851-3PCC ten.
 const maxExtensions = 16
 
+// maxGroups is room for all of them with ten calls each.
+const maxGroups = 256
+
 // ParseStatus reads status.xml.
 func ParseStatus(body []byte, contentType string) (Status, error) {
-	root, err := parseTree(body, contentType, maxStatus, maxDumped)
+	r := statusReader{by: map[string]map[string]string{}}
+	root, err := parseTree(body, contentType, maxStatus, maxDumped, r.take)
 	if err != nil {
 		return Status{}, err
 	}
 	if root.name != rootStatus {
 		return Status{}, fmt.Errorf("a page whose root is %s, where %s was asked for", clip(root.name, 40), rootStatus)
-	}
-	r := statusReader{by: map[string]map[string]string{}}
-	for _, c := range root.children {
-		r.take(c)
 	}
 	return r.status()
 }
@@ -62,9 +62,16 @@ type statusReader struct {
 	order []string
 }
 
+// take keeps an element if it is one of those that are read: most of a page is not.
 func (r *statusReader) take(c element) {
 	group := strings.TrimPrefix(c.attr("group"), "Info/")
+	if !statusGroup.MatchString(group) || !statusName.MatchString(c.name) {
+		return
+	}
 	names := r.by[group]
+	if names == nil && len(r.by) == maxGroups {
+		return
+	}
 	if names == nil {
 		names = map[string]string{}
 		r.by[group], r.order = names, append(r.order, group)
@@ -94,6 +101,10 @@ func (r *statusReader) status() (Status, error) {
 }
 
 var (
+	statusGroup = regexp.MustCompile(`^(Product_Information|System_Information|Ext_[0-9]{1,2}_Status|Line_[0-9]{1,2}(_Call_[0-9]{1,2})?_Status)$`)
+	statusName  = regexp.MustCompile(`^(Product_Name|Serial_Number|Software_Version|Hardware_Version|MAC_Address|Host_Name|Current_IP|` +
+		`Registration_State|Message_Waiting|User_ID|Extension|Registration_Name|` +
+		`(Call_[12]_)?(Call_State|State|Type|Remote_Hold|Decoder|Encoder|Packets_Sent|Packets_Recv|Packets_Lost|Jitter))$`)
 	extGroup  = regexp.MustCompile(`^Ext_([0-9]{1,2})_Status$`)
 	lineGroup = regexp.MustCompile(`^Line_([0-9]{1,2})_Status$`) // ATA
 	callGroup = regexp.MustCompile(`^Line_([0-9]{1,2})_Call_[0-9]{1,2}_Status$`)

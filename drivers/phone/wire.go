@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -16,13 +17,15 @@ import (
 
 // What a page may cost. A 7841's largest page holds some ninety elements, all
 // of them direct children of the root; the status page of multiplatform firmware
-// is a dump of 10 to 70 kB.
+// is a dump of 10 to 70 kB. Sixteen pages that are read at once are to cost less than
+// 16 MB, whatever is in them.
 const (
 	maxBody     = 128 << 10
-	maxStatus   = 1 << 20
+	maxStatus   = 256 << 10
 	maxElements = 1024
-	maxDumped   = 16 << 10 // elements of a status page
+	maxDumped   = 4 << 10 // elements of a status page
 	maxDepth    = 8
+	maxRun      = 8 << 10 // bytes from one tag to the next: what a tag may have of attributes
 	maxText     = 4 << 10 // bytes of one element that are read
 	maxValue    = 200     // characters of them that are kept: less than the heart's 1,024 bytes
 )
@@ -42,6 +45,7 @@ var (
 	errTooLong  = tooLong(maxBody)
 	errDTD      = errors.New("a document type declaration, which no phone sends: refused unread")
 	errTooDeep  = fmt.Errorf("elements nested more than %d deep", maxDepth)
+	errLongRun  = fmt.Errorf("more than %d kB from one tag to the next", maxRun>>10)
 	errTooMany  = errors.New("more elements than a page has")
 	errNotXML   = errors.New("not XML")
 	errMismatch = errors.New("not XML: an end tag without its start")
@@ -55,7 +59,7 @@ func (n tooLong) Error() string { return fmt.Sprintf("more than %d kB", int(n)>>
 // ParsePage reads a page. The content type only helps where the bytes are not
 // UTF-8 and the prolog does not say what they are.
 func ParsePage(body []byte, contentType string) (Page, error) {
-	root, err := parseTree(body, contentType, maxBody, maxElements)
+	root, err := parseTree(body, contentType, maxBody, maxElements, nil)
 	if err != nil {
 		return Page{}, err
 	}
@@ -106,15 +110,21 @@ func (e element) child(names ...string) string {
 
 // parseTree reads a whole document. One whose root element is not closed is an
 // error, whatever was read until there: half a list of call servers would be a lie.
-func parseTree(body []byte, contentType string, most, elements int) (element, error) {
+// With each, the root's children go there and are not kept.
+func parseTree(body []byte, contentType string, most, elements int, each func(element)) (element, error) {
 	if len(body) > most {
 		return element{}, tooLong(most)
 	}
-	text := decode(body, contentType)
-	if strings.TrimSpace(text) == "" {
+	text, ok := decode(body, contentType, most)
+	switch {
+	case !ok:
+		return element{}, tooLong(most)
+	case strings.TrimSpace(text) == "":
 		return element{}, errEmpty
+	case longRun(text):
+		return element{}, errLongRun
 	}
-	r := treeReader{dec: xml.NewDecoder(strings.NewReader(text)), left: elements}
+	r := treeReader{dec: xml.NewDecoder(strings.NewReader(text)), left: elements, each: each}
 	// Not strict: real pages carry URLs with a bare ampersand. Entities other
 	// than XML's five stay as they are written, since no table is given.
 	r.dec.Strict = false
@@ -122,10 +132,22 @@ func parseTree(body []byte, contentType string, most, elements int) (element, er
 	return r.read()
 }
 
+// longRun reports that a tag is further from the next than any of a page is. A tag
+// holds none (XML 1.0 §3.1), so that this bounds what is read of one at a time.
+func longRun(text string) bool {
+	for run := range strings.SplitSeq(text, "<") {
+		if len(run) > maxRun {
+			return true
+		}
+	}
+	return false
+}
+
 type treeReader struct {
 	dec  *xml.Decoder
-	open []element // outermost first
-	left int       // elements that may still come
+	open []element     // outermost first
+	left int           // elements that may still come
+	each func(element) // takes the root's children; nil: they are kept
 }
 
 // read keeps its own stack over raw tokens: a decoder that is not strict would
@@ -192,7 +214,7 @@ func (r *treeReader) start(t xml.StartElement) error {
 	if len(r.open) == maxDepth {
 		return errTooDeep
 	}
-	r.open = append(r.open, element{name: name(t.Name), attrs: t.Attr[:min(len(t.Attr), 4)]})
+	r.open = append(r.open, element{name: name(t.Name), attrs: slices.Clone(t.Attr[:min(len(t.Attr), 4)])})
 	return nil
 }
 
@@ -206,6 +228,10 @@ func (r *treeReader) end(name string) (root *element, err error) {
 		return &e, nil
 	}
 	r.open = r.open[:last]
+	if last == 1 && r.each != nil {
+		r.each(e)
+		return nil, nil
+	}
 	parent := &r.open[last-1]
 	parent.children = append(parent.children, e)
 	return nil, nil
@@ -224,8 +250,9 @@ var prologCharset = regexp.MustCompile(`^\s*<\?xml[^>]{0,200}\bencoding\s*=\s*["
 // decode makes UTF-8 of a body. Prolog and header contradict each other on real
 // phones (a 7940 says iso-8859-1 inside and utf-8 outside), so the bytes have
 // the first word: what is valid UTF-8 is UTF-8, unless a charset of escapes is
-// named. Then the prolog, then the header. What is left over is replaced.
-func decode(body []byte, contentType string) string {
+// named. Then the prolog, then the header. What is left over is replaced. Not ok is a
+// text that comes to more than most bytes.
+func decode(body []byte, contentType string, most int) (_ string, ok bool) {
 	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
 	var named []string
 	if m := prologCharset.FindSubmatch(body); m != nil {
@@ -237,17 +264,28 @@ func decode(body []byte, contentType string) string {
 	escapes := len(named) > 0 && strings.HasPrefix(strings.ToLower(named[0]), "iso-2022")
 	if !utf8.Valid(body) || escapes {
 		for _, label := range named {
-			if text, ok := decodeAs(body, label); ok {
-				return legal(text)
+			if text, ok := decodeAs(body, label, most); ok {
+				return legal(text, most)
 			}
 		}
 	}
-	return legal(strings.ToValidUTF8(string(body), "\uFFFD"))
+	valid := len(body)
+	for rest := body; len(rest) > 0; {
+		r, n := utf8.DecodeRune(rest)
+		if r == utf8.RuneError && n == 1 {
+			valid += len("\uFFFD")
+		}
+		rest = rest[n:]
+	}
+	if valid > most {
+		return "", false
+	}
+	return legal(strings.ToValidUTF8(string(body), "\uFFFD"), most)
 }
 
 // decodeAs decodes by a charset that is not UTF-8 itself, nor UTF-16, which the
 // prolog could not have been read in.
-func decodeAs(body []byte, label string) (string, bool) {
+func decodeAs(body []byte, label string, most int) (string, bool) {
 	l := strings.ToLower(label)
 	if strings.HasPrefix(l, "utf") || strings.HasPrefix(l, "unicode") {
 		return "", false
@@ -256,21 +294,32 @@ func decodeAs(body []byte, label string) (string, bool) {
 	if err != nil || enc == nil {
 		return "", false
 	}
-	text, err := enc.NewDecoder().Bytes(body)
-	if err != nil || len(text) > 4*maxBody {
+	var text strings.Builder
+	text.Grow(len(body))
+	in := io.LimitReader(enc.NewDecoder().Reader(bytes.NewReader(body)), int64(most)+1)
+	if n, err := io.Copy(&text, in); err != nil || n > int64(most) {
 		return "", false
 	}
-	return string(text), true
+	return text.String(), true
 }
 
 // legal replaces what XML 1.0 §2.2 allows in no document, so that one stray
 // control character in a label does not cost the whole page.
-func legal(s string) string {
+func legal(s string, most int) (_ string, ok bool) {
+	size := len(s)
+	for i := range len(s) {
+		if c := s[i]; c < 0x20 && c != '\t' && c != '\n' && c != '\r' {
+			size += len("\uFFFD") - 1
+		}
+	}
+	if size > most {
+		return "", false
+	}
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\t', r == '\n', r == '\r', r >= 0x20 && r <= 0xD7FF, r >= 0xE000 && r <= 0xFFFD, r >= 0x10000:
 			return r
 		}
 		return '\uFFFD'
-	}, s)
+	}, s), true
 }
