@@ -105,6 +105,7 @@ func (d *Driver) newSubscription(in *sip.Incoming, who caller, expires time.Dura
 		Reserve: reserveBy, Expires: now.Add(expires), UserAgent: cut(in.Header.Get("User-Agent"), 64), List: hasList(in), Paused: condition(in) == always,
 	}
 	s.Local = in.Header.Get("To") + ";tag=" + s.LocalTag
+	s.record.own()
 	s.granted = s.Reserve
 	if len(s.encode()) > maxRecord {
 		return nil, &refusal{status: 513, reason: "Message Too Large"}
@@ -283,7 +284,7 @@ func (r *run) renew(s *subscription, in *sip.Incoming, contact string, expires t
 	s.Peer, s.Transport, s.ContactAt = in.Source, in.Transport, in.Local
 	if accept := in.Header.List("Accept"); len(accept) > 0 {
 		if t, ok := event.Choose(accept, s.pkg.types); ok {
-			s.Accept, s.body = accept, t
+			s.Accept, s.body = owned(accept), t
 		}
 	}
 	s.open()

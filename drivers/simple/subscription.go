@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"strings"
 	"time"
 
 	"pilotlight/agent/access"
@@ -89,6 +90,26 @@ type record struct {
 const reserveBy = 128
 
 // recordVersion grows with the fields; older records are read.
+// own takes the strings out of the message that they are parts of, which they
+// would keep alive as long as the subscription.
+func (r *record) own() {
+	for _, s := range []*string{&r.EventID, &r.CallID, &r.Remote, &r.RemoteTag, &r.Target, &r.UserAgent} {
+		*s = strings.Clone(*s)
+	}
+	r.Accept, r.Route = owned(r.Accept), owned(r.Route)
+	if p := packageOf(r.Package); p != nil {
+		r.Package = p.name
+	}
+}
+
+func owned(list []string) []string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = strings.Clone(s)
+	}
+	return out
+}
+
 const recordVersion = 2
 
 var errRecord = errors.New("not a subscription")
