@@ -29,7 +29,8 @@ type disk interface {
 }
 
 const (
-	gather     = 5 * time.Millisecond // how long an answer waits for company; the promise is 10 ms
+	gather     = 5 * time.Millisecond   // between two commits that answers wait for: the promise is 10 ms
+	company    = 500 * time.Microsecond // how long the first answer after a pause waits for others
 	touchEvery = time.Minute          // how long a repeat waits for a commit to ride with
 	retryMin   = time.Second          // after a disk error, doubled up to retryMax
 	retryMax   = 30 * time.Second
@@ -70,6 +71,7 @@ type keeper struct {
 	next     batch
 	inFlight *batch
 	due      time.Time // when next must go; zero: it is empty
+	began    time.Time // when the last one went
 	failures int
 	failing  time.Time // no soft commit before that
 
@@ -113,7 +115,7 @@ func (k *keeper) durable(now time.Time) <-chan error {
 	} else {
 		k.next.waiters = append(k.next.waiters, answer)
 	}
-	k.within(now, gather)
+	k.within(now, max(company, gather-now.Sub(k.began)))
 	return answer
 }
 
@@ -140,7 +142,7 @@ func (k *keeper) urgent() bool { return len(k.next.waiters)+len(k.next.copies) >
 func (k *keeper) flush(wall time.Time) {
 	b := k.next
 	b.wall = wall
-	k.inFlight = &b
+	k.inFlight, k.began = &b, time.Now()
 	k.renew()
 	k.jobs <- &b // never waits: one in flight, and room for one
 }
