@@ -47,6 +47,23 @@ type Built struct {
 	Queues []*schedule.Queue
 	Ready  func(context.Context) error // the sockets are open
 	Simple *simple.Driver              // the presence server
+	Wire   func() Wire                 // what came by SIP and was not served
+}
+
+// Wire is what came by SIP and was not served.
+type Wire struct {
+	Refused map[[2]string]uint64 // by method and class of the answer, such as "4xx"
+	Dropped map[string]uint64    // by reason
+}
+
+func wire(st sip.Stats) Wire {
+	w := Wire{Refused: map[[2]string]uint64{}, Dropped: st.Dropped}
+	for what, n := range st.Requests {
+		if what.Outcome >= "3" {
+			w.Refused[[2]string{what.Method, what.Outcome}] = n
+		}
+	}
+	return w
 }
 
 // Build makes every driver that c asks for. Nothing is opened until Run.
@@ -102,6 +119,7 @@ func (b *builder) sip() (err error) {
 		return err
 	}
 	b.built.Ready = b.endpoint.Ready
+	b.built.Wire = func() Wire { return wire(b.endpoint.Stats()) }
 	b.built.Base = append(b.built.Base, supervise.Task{Name: "sip", Driver: b.endpoint})
 	return nil
 }

@@ -60,11 +60,20 @@ type StoreStats struct {
 // in seconds, how many changes took at most that long to reach the wire.
 type NotifyStats struct {
 	Subscriptions map[string]int // by event package
+	Unreachable   int            // of them, those whose stream is gone
+	Answered      uint64         // NOTIFYs that their watcher took
+	Failed        uint64         // NOTIFYs that were refused, or not answered
+	Refused       map[Refused]uint64
+	Dropped       map[string]uint64 // what was thrown away unanswered, by reason
 	Bounds        []float64
 	Counts        []uint64
 	Count         uint64
 	Sum           time.Duration
 }
+
+// Refused is the kind of a request that was refused: its method, and the class of
+// the answer, such as "4xx".
+type Refused struct{ Method, Class string }
 
 // Uplinks, Poller, Drivers, Clock and Desk are the narrow sides of other rooms.
 type (

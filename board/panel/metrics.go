@@ -43,6 +43,10 @@ var (
 	descPolls         = desc("polls_total", "Polls by driver and outcome.", "driver", "outcome")
 	descPollTime      = desc("poll_duration_seconds", "How long polls took.", "driver")
 	descSubscriptions = desc("subscriptions", "SIP subscriptions by event package.", "package")
+	descUnreachable   = desc("subscriptions_unreachable", "SIP subscriptions whose watcher's connection is gone.")
+	descNotified      = desc("notifications_total", "NOTIFYs by what became of them.", "outcome")
+	descRefused       = desc("sip_requests_refused_total", "SIP requests that were refused, by method and class of the answer.", "method", "class")
+	descDropped       = desc("sip_dropped_total", "What came by SIP and was thrown away without an answer, by reason.", "reason")
 	descPublications  = desc("publications", "Publications that the compositor holds.")
 	descNotifyTime    = desc("change_to_notify_seconds", "From an observation to its NOTIFY on the wire.")
 	descConnected     = desc("uplink_connected", "1 while the uplink is connected.", "uplink")
@@ -164,6 +168,22 @@ func (m *meter) notifier(out chan<- prometheus.Metric) {
 		if !slices.Contains(packages, name) {
 			gauge(out, descSubscriptions, float64(n), name)
 		}
+	}
+	gauge(out, descUnreachable, float64(st.Unreachable))
+	counter(out, descNotified, float64(st.Answered), "ok")
+	counter(out, descNotified, float64(st.Failed), "failed")
+	for _, method := range []string{"SUBSCRIBE", "PUBLISH", "MESSAGE"} { // there before the first is refused
+		if what := (Refused{method, "4xx"}); st.Refused[what] == 0 {
+			counter(out, descRefused, 0, what.Method, what.Class)
+		}
+	}
+	for what, n := range st.Refused {
+		if n > 0 {
+			counter(out, descRefused, float64(n), what.Method, what.Class)
+		}
+	}
+	for reason, n := range st.Dropped {
+		counter(out, descDropped, float64(n), reason)
 	}
 	histogram(out, descNotifyTime, st.Count, st.Sum, st.Bounds, st.Counts)
 }

@@ -89,7 +89,7 @@ func newAgent(cfg fileConfig, log *slog.Logger) (_ *agentProcess, err error) {
 		Build:   panel.Build{Version: version, Commit: commit, Go: runtime.Version()},
 		Branch:  panel.Branch{ID: cfg.Branch.ID, Name: cfg.Branch.Name, Domain: cfg.Branch.Domain},
 		DataDir: cfg.DataDir,
-		Notify:  notifyStats(built.Simple), Watchers: watchers, Watching: watching(built.Simple), Post: post,
+		Notify:  notifyStats(built), Watchers: watchers, Watching: watching(built.Simple), Post: post,
 	}
 	for _, q := range built.Queues {
 		deps.Pollers = append(deps.Pollers, q)
@@ -190,10 +190,16 @@ func (a *agentProcess) started(ctx context.Context) error {
 }
 
 // notifyStats tells the panel what the presence server did.
-func notifyStats(d *simple.Driver) func() panel.NotifyStats {
+func notifyStats(built *drivers.Built) func() panel.NotifyStats {
 	return func() panel.NotifyStats {
-		st := d.Stats()
-		return panel.NotifyStats{Subscriptions: st.Subscriptions, Count: st.Lag.Count, Sum: st.Lag.Sum, Bounds: schedule.Buckets, Counts: st.Lag.Counts}
+		st, wire := built.Simple.Stats(), built.Wire()
+		refused := make(map[panel.Refused]uint64, len(wire.Refused))
+		for what, n := range wire.Refused {
+			refused[panel.Refused{Method: what[0], Class: what[1]}] = n
+		}
+		return panel.NotifyStats{Subscriptions: st.Subscriptions, Unreachable: st.Unreachable, Answered: st.Notified, Failed: st.Failed,
+			Refused: refused, Dropped: wire.Dropped,
+			Count: st.Lag.Count, Sum: st.Lag.Sum, Bounds: schedule.Buckets, Counts: st.Lag.Counts}
 	}
 }
 

@@ -53,7 +53,6 @@ type alien struct {
 	want   int                  // 0: silence
 	field  string               // the answer must have it
 	only   string               // a transport
-	owed   int                  // what the product answers so far instead: told, and no failure
 }
 
 var aliens = []alien{
@@ -63,7 +62,7 @@ var aliens = []alien{
 	{name: "Content-Length in words", octets: length("many"), want: 400},
 	{name: "Content-Length of 2^64", octets: length("18446744073709551616"), want: 400},
 	{name: "Content-Length twice, of two minds", octets: swap("Content-Length: ", "Content-Length: 3\r\nContent-Length: "), want: 400},
-	{name: "two tags in To (RFC 3261 §7.3.1: a parameter comes once)", octets: swap("To: <sip:alice@example.com>", "To: <sip:alice@example.com>;tag=one;tag=two"), want: 400, owed: 200},
+	{name: "two tags in To (RFC 3261 §7.3.1: a parameter comes once)", octets: swap("To: <sip:alice@example.com>", "To: <sip:alice@example.com>;tag=one;tag=two"), want: 400},
 	{name: "two To", octets: swap("To: ", "To: <sip:bob@example.com>;tag=one\r\nTo: "), want: 400},
 	{name: "no From", octets: swap("From: ", "X-From: "), want: 400},
 	{name: "CSeq of another method", octets: swap("1 PUBLISH", "1 SUBSCRIBE"), want: 400},
@@ -97,7 +96,7 @@ var aliens = []alien{
 
 	{name: "no one is watched", method: "SUBSCRIBE", to: func(r *peers.Request) { r.URI = "sip:nobody@example.com" }, want: 404},
 	{name: "in a dialog that is not", method: "SUBSCRIBE", octets: swap("To: <sip:alice@example.com>", "To: <sip:alice@example.com>;tag=gone"), want: 481},
-	{name: "two tags in To", method: "SUBSCRIBE", octets: swap("To: <sip:alice@example.com>", "To: <sip:alice@example.com>;tag=one;tag=two"), want: 400, owed: 481},
+	{name: "two tags in To", method: "SUBSCRIBE", octets: swap("To: <sip:alice@example.com>", "To: <sip:alice@example.com>;tag=one;tag=two"), want: 400},
 	{name: "without Contact", method: "SUBSCRIBE", octets: swap("Contact: ", "X-Contact: "), want: 400},
 	{name: "a Contact that is no address", method: "SUBSCRIBE", octets: swap("Contact: <sip:watcher", "Contact: <<sip:watcher"), want: 400},
 	{name: "nothing of what is accepted", method: "SUBSCRIBE", to: func(r *peers.Request) { r.More = []string{"Accept: text/html"} }, want: 406},
@@ -139,20 +138,18 @@ func TestHostileRequestsChangeNothing(t *testing.T) {
 			}
 			t.Run(strings.TrimSpace(transport+" "+h.method+" "+h.name), func(t *testing.T) {
 				before, counted := stands(a), refusals(t, a)
-				if owed := h.try(t, addr, transport); owed {
-					return
-				}
+				h.try(t, addr, transport)
 				if after := stands(a); after != before {
 					t.Errorf("there is now %s, and was %s", after, before)
 				}
-				if after := refusals(t, a); counted.families > 0 && after.sum <= counted.sum {
+				if after := refusals(t, a); after.sum <= counted.sum {
 					t.Errorf("no counter of refusals moved: %v, and %v before", after, counted)
 				}
 			})
 		}
 	}
 	if refusals(t, a).families == 0 {
-		fmt.Printf("%s: not held: /metrics has no counter of requests that were refused\n", t.Name())
+		t.Error("/metrics has no counter of requests that were refused")
 	}
 	goodIsServed(t, a, addr)
 	if log := a.Log(); strings.Contains(log, "panic") || strings.Contains(log, "goroutine ") {
@@ -191,8 +188,9 @@ func refusals(t *testing.T, a *product.Agent) (c counted) {
 
 var refusal = regexp.MustCompile(`(?m)^pilotlight_[a-z_]*(?:refus|reject|drop|garbled|invalid)[a-z_]*_total(?:\{.*\})? ([0-9.e+]+)$`)
 
-// try sends it once. It reports true where the answer is the one that is known to be wrong.
-func (h alien) try(t *testing.T, addr, transport string) (owed bool) {
+// try sends it once.
+func (h alien) try(t *testing.T, addr, transport string) {
+	t.Helper()
 	l := peers.Dial(t, transport, addr, "")
 	r := peers.Request{Method: "PUBLISH", URI: "sip:alice@example.com", From: "sip:alice@example.com", Event: "presence", Expires: "600", Type: "application/pidf+xml", Body: goodPIDF}
 	if h.method == "SUBSCRIBE" {
@@ -211,9 +209,6 @@ func (h alien) try(t *testing.T, addr, transport string) (owed bool) {
 	}
 	is, answered := l.Ask(t, octets, branch, patience)
 	switch {
-	case h.owed != 0 && is.Status == h.owed:
-		fmt.Printf("%s: owed: answered %d, want %d\n", t.Name(), is.Status, h.want)
-		return true
 	case h.want == 0 && answered:
 		t.Errorf("answered %d %s, want silence", is.Status, is.Reason)
 	case h.want != 0 && !answered:
@@ -223,7 +218,6 @@ func (h alien) try(t *testing.T, addr, transport string) (owed bool) {
 	case h.field != "" && is.Header.Get(h.field) == "":
 		t.Errorf("%d without %s", is.Status, h.field)
 	}
-	return false
 }
 
 // TestExpiresBeyondAllBounds: at most 2^32-1 seconds may be asked for (RFC 3261

@@ -120,6 +120,9 @@ func (x *facts) examineAddresses(m *message) *fault {
 	if x.to, err = ParseAddress(m.header.Get("To")); err != nil {
 		return bad("To: " + err.Error())
 	}
+	if twoTags(m.header.Get("From")) || twoTags(m.header.Get("To")) {
+		return bad("two tags") // §7.3.1: a parameter comes once, and which of them is the dialog's?
+	}
 	if scheme, _, _ := strings.Cut(x.to.URI, ":"); m.method == "REGISTER" && !strings.EqualFold(scheme, "sip") && !strings.EqualFold(scheme, "sips") {
 		return bad("To: what is registered is a SIP URI") // §10.2
 	}
@@ -135,6 +138,17 @@ func (x *facts) examineAddresses(m *message) *fault {
 		x.id = ParseParams(params)["id"]
 	}
 	return nil
+}
+
+// twoTags reports whether an address has more than one tag.
+func twoTags(address string) bool {
+	n := 0
+	for part := range elements(address[strings.LastIndexByte(address, '>')+1:], ';') {
+		if name, _, _ := strings.Cut(part, "="); strings.EqualFold(trim(name), "tag") {
+			n++
+		}
+	}
+	return n > 1
 }
 
 // parseCSeq: below 2^31 (RFC 3261 §8.1.1.5), LWS between number and method.
