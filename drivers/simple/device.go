@@ -52,7 +52,7 @@ func (r *run) isLineOf(l presence.Line, w *watched, device string) bool {
 		return l.Number == w.of.User()
 	}
 	line := r.of[presence.At(l.Number, r.c.Domain)]
-	return w.doc.Kind == presence.KindPerson && line != nil && line.known && line.doc.Name == w.doc.Name &&
+	return line != nil && line.known && r.holder(w, line) &&
 		slices.ContainsFunc(line.doc.Devices, func(d presence.DeviceView) bool { return d.Name == device })
 }
 

@@ -333,3 +333,17 @@ func TestRecordsOfTheFirstVersion(t *testing.T) {
 		}
 	}
 }
+
+// WI-02: a line's watchers are for its owner alone, and not for one who has her name.
+func TestANamesakeDoesNotOwnALine(t *testing.T) {
+	s := newServer(t)
+	line := request{method: "SUBSCRIBE", uri: "sip:1001@example.com", event: "presence.winfo"}
+	newPhone(s, "alice").refused(200, line)
+	newPhone(s, "bob").refused(403, line)
+	s.stop()
+	s.static = append(s.static, person("alice2", "Alice Martin", ""))
+	s.start()
+	newPhone(s, "alice2").refused(403, line)
+	newPhone(s, "alice").refused(403, line) // nobody can tell the two apart by the line's document
+	newPhone(s, "alice").refused(200, request{method: "SUBSCRIBE", uri: alice, event: "presence.winfo"})
+}

@@ -175,11 +175,24 @@ func (r *run) enter(s *subscription, w *watched, fetch bool) *refusal {
 	return nil
 }
 
-// owns reports whether of is watcher's own: herself, or a line of hers, whose
-// document is hers under another name.
+// owns reports whether of is watcher's own line.
 func (r *run) owns(watcher, of presence.Presentity) bool {
 	a, b := r.of[watcher], r.of[of]
-	return a != nil && b != nil && a.doc.Kind == presence.KindPerson && b.doc.Name != "" && a.doc.Name == b.doc.Name && b.doc.Kind == presence.KindLine
+	return a != nil && b != nil && r.holder(a, b)
+}
+
+// holder reports whether a line is a person's: its document is hers under another
+// name. Of namesakes none is believed.
+func (r *run) holder(person, line *watched) bool {
+	if person.doc.Kind != presence.KindPerson || line.doc.Kind != presence.KindLine || line.doc.Name == "" || person.doc.Name != line.doc.Name {
+		return false
+	}
+	for _, w := range r.of {
+		if w != person && w.far == nil && w.doc.Kind == presence.KindPerson && w.doc.Name == person.doc.Name {
+			return false
+		}
+	}
+	return true
 }
 
 // durable waits until a record is on disk.
