@@ -37,6 +37,7 @@ type account struct {
 	users     refusals            // of a status page that asks for a user
 	keys      admission           // of the pages of the keys
 	streams   int                 // the highest stream that was active
+	talked    time.Time           // when one was
 	reg       presence.Registration
 	regSeen   bool
 	video     bool

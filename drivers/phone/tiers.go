@@ -109,10 +109,18 @@ func (w *sweep) clarify(ctx context.Context, lines string, info *LineInfo) error
 	return nil
 }
 
+// lingers is for how long after a call a phone may begin the next one on another
+// stream: the first call is held, or was a moment ago.
+const lingers = time.Minute
+
 // streams reads StreamingStatisticsX: 2 and 3 while the one before is active, or
-// was active itself at the last poll, and one more. They are not whole where one could not be
+// was active itself at the last poll, and one more; that one for a while after a
+// call, too. They are not whole where one could not be
 // read and no other is active: then they do not tell whether audio flows.
 func (w *sweep) streams(ctx context.Context, was int) (all []StreamInfo, whole bool, _ error) {
+	if !w.a.talked.IsZero() && time.Since(w.a.talked) < lingers {
+		was = max(was, 1)
+	}
 	for n := 1; n <= w.a.family.Streams; n++ {
 		path := streamPath(n)
 		var s StreamInfo
@@ -129,7 +137,7 @@ func (w *sweep) streams(ctx context.Context, was int) (all []StreamInfo, whole b
 		}
 		all = append(all, s)
 		if s.Active {
-			w.a.streams = n
+			w.a.streams, w.a.talked = n, time.Now()
 		} else if n > was { // one more than was active: the audio may have moved there
 			break
 		}

@@ -91,8 +91,8 @@ func (s sources) canBeCalled(desks []desktop) bool {
 	for _, is := range desks {
 		word, why := is.Word(), s.unknowable(is)
 		if (word == "in-use" || word == "on-hold") && why == "" {
-			if s.silent(is) && !slices.ContainsFunc(desks, s.showsElsewhere) {
-				continue // it makes nobody available, and does not keep the other phones from it
+			if s.silent(is) {
+				continue // it makes nobody available, and does not keep the other phones from it; that their keys show the line in use elsewhere is the line's matter and not a person's
 			}
 			return false
 		}
@@ -104,11 +104,6 @@ func (s sources) canBeCalled(desks []desktop) bool {
 
 // silent: nothing tells of this phone's calls.
 func (s sources) silent(is desktop) bool { return !s.callServer && is.WebDisabled }
-
-// showsElsewhere: the phone's key tells that its number is in use on another phone.
-func (s sources) showsElsewhere(is desktop) bool {
-	return s.user && is.Elsewhere && isUp(is.Word()) && !is.WebDisabled && withKeys.MatchString(is.model) && !withStatus.MatchString(is.model)
-}
 
 func isUp(word string) bool {
 	return slices.Contains([]string{"idle", "ringing", "in-use", "on-hold"}, word)
