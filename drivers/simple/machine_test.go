@@ -347,3 +347,18 @@ func TestANamesakeDoesNotOwnALine(t *testing.T) {
 	newPhone(s, "alice").refused(403, line) // nobody can tell the two apart by the line's document
 	newPhone(s, "alice").refused(200, request{method: "SUBSCRIBE", uri: alice, event: "presence.winfo"})
 }
+
+// By a host name a loop is found out late: our own 481 to the first NOTIFY ends it.
+func TestALoopByAHostNameEndsItself(t *testing.T) {
+	s := newServer(t)
+	bob, agent := newPhone(s, "bob"), newPhone(s, "alice")
+	bob.where = fmt.Sprintf("sip:me@localhost:%d", s.addr.Port())
+	bob.refused(200, request{method: "SUBSCRIBE", uri: alice, event: "presence"})
+	s.until("it is forgotten", func() bool { return s.driver.Stats().Subscriptions["presence"] == 0 })
+	failed := s.driver.Stats().Failed
+	agent.publish(alice, "", pidfOf(alice, "open", "busy"))
+	time.Sleep(100 * time.Millisecond)
+	if st := s.driver.Stats(); st.Failed != failed || failed != 1 {
+		t.Errorf("%d NOTIFYs to ourselves", st.Failed)
+	}
+}
