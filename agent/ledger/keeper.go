@@ -31,8 +31,8 @@ type disk interface {
 const (
 	gather     = 5 * time.Millisecond   // between two commits that answers wait for: the promise is 10 ms
 	company    = 500 * time.Microsecond // how long the first answer after a pause waits for others
-	touchEvery = time.Minute          // how long a repeat waits for a commit to ride with
-	retryMin   = time.Second          // after a disk error, doubled up to retryMax
+	touchEvery = time.Minute            // how long a repeat waits for a commit to ride with
+	retryMin   = time.Second            // after a disk error, doubled up to retryMax
 	retryMax   = 30 * time.Second
 )
 
