@@ -90,8 +90,8 @@ func (e Entry) Check(report func(path, format string, args ...any)) {
 	}
 	u, err := sip.ParseURI(e.Target)
 	t := strings.ToLower(u.Params["transport"])
-	if err != nil || u.Scheme != "sip" || t != "" && t != "udp" && t != "tcp" {
-		report("target", "uplink %s: target %q, want sip:HOST:PORT, with ;transport=udp or ;transport=tcp", e.Name, e.Target)
+	if err != nil || u.Scheme != "sip" && u.Scheme != "sips" || t != "" && t != "udp" && t != "tcp" && t != "tls" {
+		report("target", "uplink %s: target %q, want sip:HOST:PORT, with ;transport=udp, tcp or tls", e.Name, e.Target)
 	}
 	if e.Expires != 0 && e.Expires < minExpires {
 		report("expires", "uplink %s: expires %v, want %v or more", e.Name, e.Expires, minExpires)

@@ -457,7 +457,7 @@ func TestEntriesAreChecked(t *testing.T) {
 		`kind "carrier pigeon"`:  with(func(e *Entry) { e.Kind = "carrier pigeon" }),
 		"uplink name":            with(func(e *Entry) { e.Name = "a/b" }),
 		"target":                 with(func(e *Entry) { e.Target = "10.0.0.5" }),
-		";transport=udp":         with(func(e *Entry) { e.Target = "sip:127.0.0.1;transport=tls" }),
+		";transport=udp":         with(func(e *Entry) { e.Target = "sip:127.0.0.1;transport=sctp" }),
 		"expires":                with(func(e *Entry) { e.Expires = time.Second }),
 		"return_window":          with(func(e *Entry) { d := -time.Second; e.ReturnWindow = &d }),
 		"come together":          with(func(e *Entry) { e.Username = "u" }),
