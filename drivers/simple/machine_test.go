@@ -105,7 +105,7 @@ func TestWhereNobodyCanBeToldIsRefused(t *testing.T) {
 	s.until("two are left", func() bool { return s.driver.Stats().Subscriptions["presence"] <= 3 })
 	bob.refused(400, request{method: "SUBSCRIBE", uri: alice, event: "presence", header: "Contact: <sip:other@" + bob.at + ">\r\n"})
 	bob.refused(400, request{method: "SUBSCRIBE", uri: alice, event: "presence", to: "<" + alice + ">;tag="})
-	bob.refused(481, request{method: "SUBSCRIBE", uri: alice, event: "presence", to: "<" + alice + ">;tag=a;tag=b"})
+	bob.refused(400, request{method: "SUBSCRIBE", uri: alice, event: "presence", to: "<" + alice + ">;tag=a;tag=b"})
 	bob.refused(482, request{method: "SUBSCRIBE", uri: alice, event: "presence", header: "Record-Route: <sip:" + s.addr.String() + ";lr>\r\n"})
 	bob.refused(513, request{method: "SUBSCRIBE", uri: alice, event: "presence;id=" + strings.Repeat("x", 5000)})
 }
