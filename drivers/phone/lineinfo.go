@@ -33,15 +33,13 @@ const maxKeys = 128
 
 // LineInfo is the typed view of LineInfo: every key of the phone.
 type LineInfo struct {
-	Keys                   []LineKey
-	Prompt, Notify, Status string
+	Keys []LineKey
 }
 
 // LineKey is one programmable key.
 type LineKey struct {
 	Type    int
 	Number  string
-	Label   string
 	Icon    string // as the phone words it
 	Waiting *bool  // messages on that line; nil: not told
 	IsLine  bool
@@ -55,12 +53,12 @@ func ParseLineInfo(body []byte, contentType string) (LineInfo, error) {
 	if err != nil {
 		return LineInfo{}, err
 	}
-	info := LineInfo{Prompt: root.child("Prompt"), Notify: root.child("Notify"), Status: root.child("Status")}
+	var info LineInfo
 	for _, c := range root.children {
 		if c.name != "CiscoIPPhoneLines" || len(info.Keys) == maxKeys {
 			continue
 		}
-		k := LineKey{Number: number(c.child("lineDirNum", "LineDirNum")), Label: c.child("LineLabel"), Icon: c.child("LineIconState"),
+		k := LineKey{Number: number(c.child("lineDirNum", "LineDirNum")), Icon: c.child("LineIconState"),
 			Waiting: truth(c.child("MessageWaiting"))}
 		k.Type, _ = strconv.Atoi(c.child("LineType"))
 		if k.IsLine = k.Type == keyOfLine; k.IsLine {
@@ -165,9 +163,8 @@ func knownIcon(icon string) bool {
 // CallInfo is the typed view of CallInfo: the calls of one line. Who the far
 // side is stays on the page.
 type CallInfo struct {
-	Number    string
-	LineState string
-	Calls     []CallState
+	Number string
+	Calls  []CallState
 }
 
 // CallState is one call.
@@ -183,7 +180,7 @@ func ParseCallInfo(body []byte, contentType string) (CallInfo, error) {
 	if err != nil {
 		return CallInfo{}, err
 	}
-	info := CallInfo{Number: number(root.child("LineDirNum", "lineDirNum")), LineState: root.child("LineState")}
+	info := CallInfo{Number: number(root.child("LineDirNum", "lineDirNum"))}
 	for _, c := range root.children {
 		if c.name != "CiscoIPPhoneCallInfo" || len(info.Calls) == maxKeys {
 			continue
@@ -210,8 +207,7 @@ func (i CallInfo) strongest(number string) presence.Line {
 
 // ModeInfo is the typed view of ModeInfo: what stands on the screen.
 type ModeInfo struct {
-	Title, Prompt, Notify, Status string
-	Fields                        int // how many fields the screen has
+	Title, Prompt, Notify string
 }
 
 // ParseModeInfo reads /CGI/Java/ModeInfo.
@@ -220,13 +216,7 @@ func ParseModeInfo(body []byte, contentType string) (ModeInfo, error) {
 	if err != nil {
 		return ModeInfo{}, err
 	}
-	info := ModeInfo{Title: root.child("PlaneTitle"), Prompt: root.child("Prompt"), Notify: root.child("Notify"), Status: root.child("Status")}
-	for _, c := range root.children {
-		if c.name == "CiscoIPPhoneFields" {
-			info.Fields++
-		}
-	}
-	return info, nil
+	return ModeInfo{Title: root.child("PlaneTitle"), Prompt: root.child("Prompt"), Notify: root.child("Notify")}, nil
 }
 
 // PhoneError is a phone's own error, under any status: 4 is a user that it does not

@@ -2,7 +2,6 @@ package phone
 
 import (
 	"fmt"
-	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
@@ -23,10 +22,9 @@ const (
 
 // Status is the typed view of status.xml.
 type Status struct {
-	Product, Serial, Firmware, Hardware, MAC, HostName string
-	Address                                            netip.Addr
-	Lines                                              []StatusLine
-	Streams                                            []presence.Stream
+	Product, Serial, Firmware, MAC, HostName string
+	Lines                                    []StatusLine
+	Streams                                  []presence.Stream
 }
 
 // StatusLine is one extension.
@@ -85,10 +83,7 @@ func (r *statusReader) status() (Status, error) {
 	product, system := r.by["Product_Information"], r.by["System_Information"]
 	s := Status{
 		Product: product["Product_Name"], Serial: product["Serial_Number"], Firmware: product["Software_Version"],
-		Hardware: product["Hardware_Version"], MAC: normalMAC(product["MAC_Address"]), HostName: system["Host_Name"],
-	}
-	if a, err := netip.ParseAddr(system["Current_IP"]); err == nil {
-		s.Address = a.Unmap()
+		MAC: normalMAC(product["MAC_Address"]), HostName: system["Host_Name"],
 	}
 	if s.Product == "" && s.MAC == "" && s.Serial == "" {
 		return Status{}, fmt.Errorf("a %s page without product, serial number or MAC address", rootStatus)
@@ -102,7 +97,7 @@ func (r *statusReader) status() (Status, error) {
 
 var (
 	statusGroup = regexp.MustCompile(`^(Product_Information|System_Information|Ext_[0-9]{1,2}_Status|Line_[0-9]{1,2}(_Call_[0-9]{1,2})?_Status)$`)
-	statusName  = regexp.MustCompile(`^(Product_Name|Serial_Number|Software_Version|Hardware_Version|MAC_Address|Host_Name|Current_IP|` +
+	statusName  = regexp.MustCompile(`^(Product_Name|Serial_Number|Software_Version|MAC_Address|Host_Name|` +
 		`Registration_State|Message_Waiting|User_ID|Extension|Registration_Name|` +
 		`(Call_[12]_)?(Call_State|State|Type|Remote_Hold|Decoder|Encoder|Packets_Sent|Packets_Recv|Packets_Lost|Jitter))$`)
 	extGroup  = regexp.MustCompile(`^Ext_([0-9]{1,2})_Status$`)
