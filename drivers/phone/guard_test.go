@@ -140,9 +140,11 @@ func TestAPasswordThatIsChangedLocksNoAccount(t *testing.T) {
 		b.round()
 		b.right = false
 		for range 5 {
+			var all sync.WaitGroup
 			for _, c := range b.phones {
-				go b.visit(c)
+				all.Go(func() { b.visit(c) })
 			}
+			all.Wait()
 			time.Sleep(time.Minute)
 		}
 		if b.locks() || len(b.failed) == 0 {
@@ -241,10 +243,12 @@ func TestNoAccountIsLockedWhateverComes(t *testing.T) {
 				case 2:
 					b.strange[b.phones[r.IntN(len(b.phones))].device] = r.IntN(2) == 0
 				}
+				var all sync.WaitGroup
 				for _, n := range r.Perm(len(b.phones)) {
-					go b.visit(b.phones[n])
+					all.Go(func() { b.visit(b.phones[n]) })
 				}
-				time.Sleep(time.Duration(10+r.IntN(300)) * time.Second)
+				all.Wait()
+				time.Sleep(time.Duration(r.IntN(300)) * time.Second)
 				if b.locks() {
 					t.Fatalf("seed %d: failed %v", seed, b.failed)
 				}

@@ -63,7 +63,7 @@ type statusReader struct {
 // take keeps an element if it is one of those that are read: most of a page is not.
 func (r *statusReader) take(c element) {
 	group := strings.TrimPrefix(c.attr("group"), "Info/")
-	if !statusGroup.MatchString(group) || !statusName.MatchString(c.name) {
+	if !readsGroup(group) || !statusNames[strings.TrimPrefix(strings.TrimPrefix(c.name, "Call_1_"), "Call_2_")] {
 		return
 	}
 	names := r.by[group]
@@ -77,6 +77,23 @@ func (r *statusReader) take(c element) {
 	if _, twice := names[c.name]; !twice {
 		names[c.name] = worded(c.value())
 	}
+}
+
+// statusNames are the elements that are read, without the call that some begin with.
+var statusNames = wordSet("Product_Name Serial_Number Software_Version MAC_Address Host_Name Registration_State Message_Waiting " +
+	"User_ID Extension Registration_Name Call_State State Type Remote_Hold Decoder Encoder Packets_Sent Packets_Recv Packets_Lost Jitter")
+
+func wordSet(words string) map[string]bool {
+	set := map[string]bool{}
+	for w := range strings.FieldsSeq(words) {
+		set[w] = true
+	}
+	return set
+}
+
+func readsGroup(group string) bool {
+	return group == "Product_Information" || group == "System_Information" ||
+		(strings.HasPrefix(group, "Ext_") || strings.HasPrefix(group, "Line_")) && strings.HasSuffix(group, "_Status")
 }
 
 func (r *statusReader) status() (Status, error) {
@@ -96,10 +113,6 @@ func (r *statusReader) status() (Status, error) {
 }
 
 var (
-	statusGroup = regexp.MustCompile(`^(Product_Information|System_Information|Ext_[0-9]{1,2}_Status|Line_[0-9]{1,2}(_Call_[0-9]{1,2})?_Status)$`)
-	statusName  = regexp.MustCompile(`^(Product_Name|Serial_Number|Software_Version|MAC_Address|Host_Name|` +
-		`Registration_State|Message_Waiting|User_ID|Extension|Registration_Name|` +
-		`(Call_[12]_)?(Call_State|State|Type|Remote_Hold|Decoder|Encoder|Packets_Sent|Packets_Recv|Packets_Lost|Jitter))$`)
 	extGroup  = regexp.MustCompile(`^Ext_([0-9]{1,2})_Status$`)
 	lineGroup = regexp.MustCompile(`^Line_([0-9]{1,2})_Status$`) // ATA
 	callGroup = regexp.MustCompile(`^Line_([0-9]{1,2})_Call_[0-9]{1,2}_Status$`)

@@ -135,10 +135,12 @@ func parseTree(body []byte, contentType string, most, elements int, each func(el
 // longRun reports that a tag is further from the next than any of a page is. A tag
 // holds none (XML 1.0 §3.1), so that this bounds what is read of one at a time.
 func longRun(text string) bool {
-	for run := range strings.SplitSeq(text, "<") {
-		if len(run) > maxRun {
+	for len(text) > maxRun {
+		next := strings.LastIndexByte(text[:maxRun+1], '<')
+		if next <= 0 {
 			return true
 		}
+		text = text[next:]
 	}
 	return false
 }
@@ -269,18 +271,20 @@ func decode(body []byte, contentType string, most int) (_ string, ok bool) {
 			}
 		}
 	}
-	valid := len(body)
-	for rest := body; len(rest) > 0; {
-		r, n := utf8.DecodeRune(rest)
-		if r == utf8.RuneError && n == 1 {
-			valid += len("\uFFFD")
+	text := string(body)
+	if !utf8.ValidString(text) {
+		size := len(text)
+		for i, r := range text {
+			if r == utf8.RuneError && !strings.HasPrefix(text[i:], "\uFFFD") {
+				size += len("\uFFFD") - 1
+			}
 		}
-		rest = rest[n:]
+		if size > most {
+			return "", false
+		}
+		text = strings.ToValidUTF8(text, "\uFFFD")
 	}
-	if valid > most {
-		return "", false
-	}
-	return legal(strings.ToValidUTF8(string(body), "\uFFFD"), most)
+	return legal(text, most)
 }
 
 // decodeAs decodes by a charset that is not UTF-8 itself, nor UTF-16, which the
@@ -294,10 +298,16 @@ func decodeAs(body []byte, label string, most int) (string, bool) {
 	if err != nil || enc == nil {
 		return "", false
 	}
+	read := func() io.Reader {
+		return io.LimitReader(enc.NewDecoder().Reader(bytes.NewReader(body)), int64(most)+1)
+	}
+	size, err := io.Copy(io.Discard, read()) // first, so that nothing has to grow
+	if err != nil || size > int64(most) {
+		return "", false
+	}
 	var text strings.Builder
-	text.Grow(len(body))
-	in := io.LimitReader(enc.NewDecoder().Reader(bytes.NewReader(body)), int64(most)+1)
-	if n, err := io.Copy(&text, in); err != nil || n > int64(most) {
+	text.Grow(int(size))
+	if _, err := io.Copy(&text, read()); err != nil {
 		return "", false
 	}
 	return text.String(), true
@@ -306,9 +316,16 @@ func decodeAs(body []byte, label string, most int) (string, bool) {
 // legal replaces what XML 1.0 §2.2 allows in no document, so that one stray
 // control character in a label does not cost the whole page.
 func legal(s string, most int) (_ string, ok bool) {
+	illegal := func(r rune) bool {
+		return r < 0x20 && r != '\t' && r != '\n' && r != '\r' || r > 0xFFFD && r < 0x10000
+	}
+	first := strings.IndexFunc(s, illegal)
+	if first < 0 {
+		return s, true
+	}
 	size := len(s)
-	for i := range len(s) {
-		if c := s[i]; c < 0x20 && c != '\t' && c != '\n' && c != '\r' {
+	for i := first; i < len(s); i++ {
+		if s[i] < 0x20 && illegal(rune(s[i])) {
 			size += len("\uFFFD") - 1
 		}
 	}
@@ -316,10 +333,9 @@ func legal(s string, most int) (_ string, ok bool) {
 		return "", false
 	}
 	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\t', r == '\n', r == '\r', r >= 0x20 && r <= 0xD7FF, r >= 0xE000 && r <= 0xFFFD, r >= 0x10000:
-			return r
+		if illegal(r) {
+			return '\uFFFD'
 		}
-		return '\uFFFD'
+		return r
 	}, s), true
 }
