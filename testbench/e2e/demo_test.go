@@ -81,7 +81,7 @@ func startDemo(t *testing.T, phones int) (*demo, time.Duration) {
 		}
 		return seen == phones
 	}
-	d.Until(15*time.Second, "every phone has a live state and a model", populated)
+	d.Until(15*time.Second+time.Duration(phones)*50*time.Millisecond, "every phone has a live state and a model", populated)
 	return d, time.Since(start)
 }
 
