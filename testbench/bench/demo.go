@@ -5,11 +5,13 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"pilotlight/testbench/freeport"
 )
 
 // demo is how long a person waits for a populated panel.
 func (p plan) demo(ctx context.Context, r *report) error {
-	listen, err := freePort()
+	listen, err := freeport.Address()
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"pilotlight/testbench/freeport"
 )
 
 // pair is a simulated branch and an agent beside it, each a process.
@@ -52,7 +53,7 @@ func newPair(p plan, phones int, dial time.Duration) (_ *pair, err error) {
 			b.close()
 		}
 	}()
-	panel, err := freePort()
+	panel, err := freeport.Address()
 	if err != nil {
 		return nil, err
 	}
@@ -232,14 +233,4 @@ func get(ctx context.Context, client *http.Client, url string) (io.ReadCloser, e
 		return nil, fmt.Errorf("GET %s: %s", url, resp.Status)
 	}
 	return resp.Body, nil
-}
-
-// freePort is a free HOST:PORT of loopback. Another program may take it in
-// between; then the start fails, and says so.
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }

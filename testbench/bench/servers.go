@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"pilotlight/testbench/freeport"
 )
 
 // benchDomain is that of the people whom preslog's URIs name.
@@ -27,11 +29,11 @@ type server struct {
 // ourServer starts the agent as it is deployed, all state on the disk, with so
 // many people in its configuration.
 func ourServer(ctx context.Context, agent, dir string, people int) (*server, error) {
-	panel, err := freePort()
+	panel, err := freeport.Address()
 	if err != nil {
 		return nil, err
 	}
-	listen, err := freePort()
+	listen, err := freeport.Address()
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +73,7 @@ people:
 // kamailio starts Kamailio by the scripts of ../shared/bench, in memory and with
 // two workers, on a port of its own: theirs is one that others measure at, too.
 func kamailio(ctx context.Context, shared, dir string) (*server, error) {
-	listen, err := freePort()
+	listen, err := freeport.Address()
 	if err != nil {
 		return nil, err
 	}

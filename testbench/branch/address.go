@@ -2,9 +2,7 @@ package branch
 
 import (
 	"errors"
-	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"syscall"
 )
@@ -58,22 +56,3 @@ func (b block) centralServer() netip.Addr {
 
 // taken reports whether an error says that somebody else has the address.
 func taken(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
-
-// freePort finds a port of 127.0.0.1 that is free for UDP and TCP.
-func freePort() (int, error) {
-	for range 20 {
-		port := lowestPort + rand.IntN(portRange)
-		hp := fmt.Sprintf("127.0.0.1:%d", port)
-		l, err := net.Listen("tcp", hp)
-		if err != nil {
-			continue
-		}
-		c, err := net.ListenPacket("udp", hp)
-		l.Close()
-		if err == nil {
-			c.Close()
-			return port, nil
-		}
-	}
-	return 0, errors.New("no free port on 127.0.0.1")
-}

@@ -27,6 +27,7 @@ import (
 
 	"pilotlight/testbench/branch/internal/agenda"
 	"pilotlight/testbench/branch/internal/snmpd"
+	"pilotlight/testbench/freeport"
 )
 
 // Options say what the branch is like. The zero value is a branch of 24 phones.
@@ -182,7 +183,7 @@ func (b *Branch) open() error {
 	if err := b.central.listen(b.block.centralServer(), b.block.central); err != nil {
 		return err
 	}
-	port, err := freePort()
+	port, err := freeport.Get()
 	if err != nil {
 		return err
 	}

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"pilotlight/testbench/freeport"
 	"pilotlight/testbench/logtail"
 )
 
@@ -31,19 +31,23 @@ type Agent struct {
 // NewAgent writes the configuration of an agent on free loopback ports, all of
 // it within a folder of the caller's.
 func NewAgent(binary, home string, people []string) (Agent, error) {
-	ports, err := freePorts(2)
+	panel, err := freeport.Address()
+	if err != nil {
+		return Agent{}, err
+	}
+	sip, err := freeport.Address()
 	if err != nil {
 		return Agent{}, err
 	}
 	a := Agent{
 		Binary: binary, People: people,
 		Folder: filepath.Join(home, "data"), Config: filepath.Join(home, "pilotlight.yaml"),
-		Panel: fmt.Sprintf("127.0.0.1:%d", ports[0]),
+		Panel: panel,
 	}
 	var y strings.Builder
 	fmt.Fprintf(&y, "branch: {id: drill, name: Drill, domain: example.com}\ndata_dir: %q\n", a.Folder)
 	fmt.Fprintf(&y, "panel: {listen: %q}\n", a.Panel)
-	fmt.Fprintf(&y, "sip: {listen: [\"udp:127.0.0.1:%d\", \"tcp:127.0.0.1:%d\"]}\n", ports[1], ports[1])
+	fmt.Fprintf(&y, "sip: {listen: [\"udp:%s\", \"tcp:%s\"]}\n", sip, sip)
 	if len(people) > 0 {
 		y.WriteString("people:\n")
 		for _, user := range people {
@@ -51,26 +55,6 @@ func NewAgent(binary, home string, people []string) (Agent, error) {
 		}
 	}
 	return a, errors.Join(os.MkdirAll(a.Folder, 0o700), os.WriteFile(a.Config, []byte(y.String()), 0o600))
-}
-
-// freePorts finds ports that are free for TCP and UDP alike. Another program
-// may take one in between; then the start fails, and says so.
-func freePorts(n int) ([]int, error) {
-	var ports []int
-	for len(ports) < n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close() // all are held until all are found
-		p, err := net.ListenPacket("udp", l.Addr().String())
-		if err != nil {
-			continue
-		}
-		defer p.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
 }
 
 func (a *Agent) command(ctx context.Context, args ...string) *exec.Cmd {

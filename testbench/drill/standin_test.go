@@ -107,6 +107,8 @@ func makeStore(path string, inPlace bool) error {
 	name := path + ".new"
 	if inPlace {
 		name = path
+	} else if err := os.RemoveAll(name); err != nil { // what a cut left of an earlier try
+		return err
 	}
 	db, err := bbolt.Open(name, 0o600, nil)
 	if err != nil {

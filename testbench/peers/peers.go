@@ -15,9 +15,6 @@ package peers
 import (
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +22,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"pilotlight/testbench/freeport"
 )
 
 // Need reports whether all programs are installed.
@@ -136,40 +135,13 @@ func (l *tail) String() string {
 	return string(bytes.ReplaceAll(l.buf, []byte{0}, nil)) // baresip logs NULs
 }
 
-// freePort is a port of loopback that is free for UDP and TCP, and the next one
-// with it: baresip takes PORT+1 for TLS.
 func freePort(t testing.TB) int {
 	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		err = errors.Join(tryUDP(port), tryTCP(port+1), tryUDP(port+1))
-		_ = l.Close()
-		if err == nil && port < 65000 {
-			return port
-		}
-	}
-	t.Fatal("no free port on loopback")
-	return 0
-}
-
-func tryUDP(port int) error {
-	c, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", port))
+	port, err := freeport.Get()
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
-	return c.Close()
-}
-
-func tryTCP(port int) error {
-	c, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-	if err != nil {
-		return err
-	}
-	return c.Close()
+	return port
 }
 
 // write makes a file in dir.

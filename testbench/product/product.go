@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"pilotlight/testbench/freeport"
 )
 
 // Root is the folder of the project.
@@ -99,21 +100,11 @@ func Clean() {
 // FreePort is a port of 127.0.0.1 that is free for UDP and TCP.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	for range 50 {
-		tcp, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := tcp.Addr().(*net.TCPAddr).Port
-		udp, err := net.ListenPacket("udp", fmt.Sprint("127.0.0.1:", port))
-		tcp.Close()
-		if err == nil {
-			udp.Close()
-			return port
-		}
+	port, err := freeport.Get()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no free port")
-	return 0
+	return port
 }
 
 // Agent is a running pilotlight.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"pilotlight/testbench/branch/internal/quiet"
@@ -55,17 +56,30 @@ func Listen(address string, port int) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sip %s: %w", hp, err)
 	}
-	udp, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(ip))
-	if err != nil {
-		return nil, fmt.Errorf("sip %s: %w", hp, err)
+	udp, tcp, err := pair(ip)
+	for range 20 {
+		if port != 0 || !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
+		udp, tcp, err = pair(ip) // a port that is free for one need not be for the other
 	}
-	tcp, err := quiet.Listen(udp.LocalAddr().String())
 	if err != nil {
-		udp.Close()
 		return nil, fmt.Errorf("sip %s: %w", hp, err)
 	}
 	udp.SetReadBuffer(1 << 20) // a branch of 1,000 lines subscribes at once
 	return &Server{udp: udp, tcp: tcp, streams: map[*stream]struct{}{}, answers: map[string]answer{}}, nil
+}
+
+func pair(at netip.AddrPort) (*net.UDPConn, *quiet.Listener, error) {
+	udp, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
+	if err != nil {
+		return nil, nil, err
+	}
+	tcp, err := quiet.Listen(udp.LocalAddr().String())
+	if err != nil {
+		udp.Close()
+	}
+	return udp, tcp, err
 }
 
 // Serve gives what comes to h, until Close. It returns at once.
