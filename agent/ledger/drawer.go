@@ -28,7 +28,16 @@ type Drawer interface {
 	PutSoft(ctx context.Context, key string, value []byte) error          // by the dial
 	Delete(ctx context.Context, key string) error                         // on disk when it returns
 	DeleteSoft(ctx context.Context, key string) error                     // by the dial
+	Write(entries []Entry, done func(error))                              // all in one commit; never waits: see Entry
 	Each(prefix string, visit func(key string, value []byte) error) error // sorted by key; visit may use the drawer
+}
+
+// An Entry is a value under a key, or, nil, that there is to be none. Write calls
+// done when all are on disk, or cannot be, from a goroutine that must not be held
+// up. Values are not to be changed any more.
+type Entry struct {
+	Key   string
+	Value []byte
 }
 
 // Drawer is the drawer of that name; each has its own keys.
@@ -90,49 +99,62 @@ func (d drawer) Get(key string) ([]byte, error) {
 }
 
 func (d drawer) Put(ctx context.Context, key string, value []byte) error {
-	return d.write(ctx, key, append([]byte{}, value...), true)
+	return d.durable(ctx, Entry{key, append([]byte{}, value...)})
 }
 
 func (d drawer) PutSoft(ctx context.Context, key string, value []byte) error {
-	return d.write(ctx, key, append([]byte{}, value...), false)
+	return d.soft(ctx, Entry{key, append([]byte{}, value...)})
 }
 
-func (d drawer) Delete(ctx context.Context, key string) error {
-	return d.write(ctx, key, nil, true)
-}
+func (d drawer) Delete(ctx context.Context, key string) error { return d.durable(ctx, Entry{Key: key}) }
 
 func (d drawer) DeleteSoft(ctx context.Context, key string) error {
-	return d.write(ctx, key, nil, false)
+	return d.soft(ctx, Entry{Key: key})
 }
 
-func (d drawer) write(ctx context.Context, key string, value []byte, durable bool) error {
-	if key == "" || len(key) > maxDrawerKey || len(value) > maxDrawerValue || d.name == "" || strings.ContainsRune(d.name, 0) {
-		return fmt.Errorf("drawer %s: key %.40q of %d bytes, value of %d bytes: %w", d.name, key, len(key), len(value), ErrFull)
+func (d drawer) Write(entries []Entry, done func(error)) {
+	all := func(now time.Time) error {
+		for _, e := range entries {
+			if err := d.put(now, e); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
-	var written <-chan error
-	full := false
-	err := d.l.do(ctx, func(now time.Time) {
-		if full = len(d.l.next.records) >= maxDrawerWaits || !d.l.mirror.set(d.name, key, value); full {
-			d.l.refuse("drawers")
-			return
-		}
-		var r record
-		if value != nil {
-			r = drawerRecord{value}
-		}
-		d.l.put(now, store.Drawers, d.name+"\x00"+key, r)
-		if durable {
-			written = d.l.durable(now)
+	d.l.inbox.submit(func(now time.Time, ended error) {
+		if done != nil {
+			d.l.carryOut(now, ended, done, all)
+		} else if ended == nil {
+			_ = all(now) // counted, and nobody waits
 		}
 	})
-	switch {
-	case err != nil:
+}
+
+func (d drawer) durable(ctx context.Context, e Entry) error {
+	return d.l.durably(ctx, func(now time.Time) error { return d.put(now, e) })
+}
+
+func (d drawer) soft(ctx context.Context, e Entry) (refused error) {
+	if err := d.l.do(ctx, func(now time.Time) { refused = d.put(now, e) }); err != nil {
 		return err
-	case full:
-		return fmt.Errorf("drawer %s: %w", d.name, ErrFull)
-	case durable:
-		return wait(ctx, written)
 	}
+	return refused
+}
+
+// put is the owner's.
+func (d drawer) put(now time.Time, e Entry) error {
+	switch {
+	case e.Key == "" || len(e.Key) > maxDrawerKey || len(e.Value) > maxDrawerValue || d.name == "" || strings.ContainsRune(d.name, 0):
+		return fmt.Errorf("drawer %s: key %.40q of %d bytes, value of %d bytes: %w", d.name, e.Key, len(e.Key), len(e.Value), ErrFull)
+	case len(d.l.next.records) >= maxDrawerWaits || !d.l.mirror.set(d.name, e.Key, e.Value):
+		d.l.refuse("drawers")
+		return fmt.Errorf("drawer %s: %w", d.name, ErrFull)
+	}
+	var r record
+	if e.Value != nil {
+		r = drawerRecord{e.Value}
+	}
+	d.l.keeper.put(now, store.Drawers, d.name+"\x00"+e.Key, r)
 	return nil
 }
 

@@ -44,7 +44,7 @@ type place struct {
 // A batch is what one commit writes. Nobody changes it once it is handed over.
 type batch struct {
 	records map[place]record // nil: deleted
-	waiters []chan error
+	waiters []func(error)    // called by the file goroutine: they must not block
 	copies  []chan snapshot
 	wall    time.Time // zero: the clock is not trusted
 }
@@ -106,17 +106,14 @@ func (k *keeper) ride(now time.Time, kind store.Kind, key string, r record) {
 	k.within(now, max(touchEvery, k.dial))
 }
 
-// durable makes the next batch due at once, and gives the channel on which its
-// fate is told.
-func (k *keeper) durable(now time.Time) <-chan error {
-	answer := make(chan error, 1)
+// durable makes the next batch due at once; tell is called with its fate.
+func (k *keeper) durable(now time.Time, tell func(error)) {
 	if k.early {
-		answer <- nil
+		tell(nil)
 	} else {
-		k.next.waiters = append(k.next.waiters, answer)
+		k.next.waiters = append(k.next.waiters, tell)
 	}
 	k.within(now, max(company, gather-now.Sub(k.began)))
-	return answer
 }
 
 func (k *keeper) within(now time.Time, d time.Duration) {
@@ -189,8 +186,8 @@ func (k *keeper) file() error {
 	for b := range k.jobs {
 		k.disk.Date(b.wall)
 		err := k.disk.Commit(b.mutations())
-		for _, w := range b.waiters {
-			w <- err
+		for _, tell := range b.waiters {
+			tell(err)
 		}
 		for _, c := range b.copies {
 			var s snapshot

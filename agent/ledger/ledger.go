@@ -73,8 +73,7 @@ type Ledger struct {
 	ahead    time.Duration                // of the clock at the start, what was restored is dated
 	off      time.Duration                // by how much the wall clock was set since the start, as far as the disk knows
 
-	ops     chan func()
-	stopped chan struct{} // closed when no operation is taken any more
+	inbox   *inbox
 	running atomic.Bool
 
 	*state
@@ -108,7 +107,7 @@ func newLedger(cfg Config, disk disk) *Ledger {
 	now := time.Now()
 	l := &Ledger{
 		cfg: cfg, log: cfg.Log, id: disk.ID(), epoch: disk.Epoch(), opened: now, newest: disk.Newest(),
-		ops: make(chan func()), stopped: make(chan struct{}),
+		inbox:       newInbox(),
 		state:       newState(cfg.Domain),
 		keeper:      newKeeper(disk, cfg),
 		feeds:       map[*Feed[presence.Document]]struct{}{},
@@ -137,6 +136,7 @@ func (l *Ledger) Run(ctx context.Context) error {
 	if l.consider(time.Now()) {
 		doubt.Stop()
 	}
+	var ops []op
 	for ctx.Err() == nil {
 		l.stepped(time.Now())
 		l.settle(time.Now())
@@ -145,8 +145,11 @@ func (l *Ledger) Run(ctx context.Context) error {
 		setTimer(flush, l.flushAt())
 		select {
 		case <-ctx.Done():
-		case op := <-l.ops:
-			op()
+		case <-l.inbox.ready:
+			ops = l.inbox.take(ops)
+			for _, op := range ops {
+				op(time.Now(), nil)
+			}
 		case done := <-l.done:
 			l.committed(done)
 		case <-alarm.C:
@@ -160,7 +163,7 @@ func (l *Ledger) Run(ctx context.Context) error {
 	}
 	alarm.Stop()
 	flush.Stop()
-	close(l.stopped)
+	l.inbox.close()
 	l.endFeeds()
 	l.stepped(time.Now())
 	l.saveRepeats()
@@ -172,33 +175,8 @@ func (l *Ledger) Close() error {
 	if !l.running.CompareAndSwap(false, true) {
 		return nil
 	}
-	close(l.stopped)
+	l.inbox.close()
 	return l.disk.Close()
-}
-
-// do runs op on the owning goroutine, and returns once it has run and what
-// follows from it is composed.
-func (l *Ledger) do(ctx context.Context, op func(now time.Time)) error {
-	done := make(chan struct{})
-	select {
-	case <-l.stopped: // first: select picks at random
-		return ErrClosed
-	default:
-	}
-	select {
-	case l.ops <- func() {
-		now := time.Now()
-		op(now)
-		l.settle(now)
-		close(done)
-	}:
-		<-done
-		return nil
-	case <-l.stopped:
-		return ErrClosed
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // Ping is a round trip through the owner: proof that it works.

@@ -24,37 +24,16 @@ func (l *Ledger) Publish(ctx context.Context, p presence.Publication) (presence.
 	if err := checkPublication(p); err != nil {
 		return "", 0, err
 	}
-	var (
-		tag     presence.ETag
-		length  time.Duration
-		refused error
-		written <-chan error
-	)
-	err := l.do(ctx, func(now time.Time) {
-		if tag, length, refused = l.publish(now, p); refused == nil {
-			written = l.durable(now)
-		}
+	var tag presence.ETag
+	var length time.Duration
+	err := l.durably(ctx, func(now time.Time) (err error) {
+		tag, length, err = l.publish(now, p)
+		return err
 	})
-	if err == nil {
-		err = refused
-	}
-	if err == nil {
-		err = wait(ctx, written)
-	}
 	if err != nil {
 		return "", 0, err
 	}
 	return tag, length, nil
-}
-
-// wait waits for the disk, or for the caller to lose patience.
-func wait(ctx context.Context, written <-chan error) error {
-	select {
-	case err := <-written:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 func checkPublication(p presence.Publication) error {

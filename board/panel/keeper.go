@@ -36,9 +36,15 @@ func newKeeper(d Deps, log *slog.Logger) *keeper {
 	return k
 }
 
-// settle is how long changes gather before they are shown together, once some
-// have been shown: it bounds the work at a storm, and is under what an eye sees.
-const settle = 5 * time.Millisecond
+// Changes gather for settle before they are shown together, once some have been
+// shown: it bounds the work at a storm, and is under what an eye sees. Where a
+// snapshot is so large that this would take more than a twentieth of a core, they
+// gather longer.
+const (
+	settle     = 5 * time.Millisecond
+	settleMost = 40 * time.Millisecond
+	coreShare  = 20
+)
 
 // uplinkPause is the least time between two events that only say how much is
 // pending on an uplink.
@@ -64,7 +70,9 @@ func (k *keeper) run(ctx context.Context, loaded func()) error {
 	changes := make(chan *item)
 	g.Go(func() error { return pump(ctx, docs, docItem, changes) })
 	g.Go(func() error { return pump(ctx, devices, deviceItem, changes) })
-	g.Go(func() error { return k.gather(ctx, changes) })
+	g.Go(func() error {
+		return k.gather(ctx, changes, func() []*item { return append(drain(docs, docItem), drain(devices, deviceItem)...) })
+	})
 	if k.uplinks != nil {
 		g.Go(func() error { return k.followUplinks(ctx) })
 	}
@@ -100,10 +108,13 @@ func pump[T any](ctx context.Context, f Feed[T], wrap func(T) *item, out chan<- 
 	}
 }
 
-// gather takes changes in batches: the first at once, what follows within
-// settle together.
-func (k *keeper) gather(ctx context.Context, changes <-chan *item) error {
+// gather takes changes in batches: the first at once, what follows within a
+// window together. Meanwhile they wait in their feeds, which conflate.
+func (k *keeper) gather(ctx context.Context, changes <-chan *item, more func() []*item) error {
 	var last time.Time
+	var window time.Duration
+	pause := time.NewTimer(0)
+	defer pause.Stop()
 	for {
 		var batch []*item
 		select {
@@ -112,18 +123,16 @@ func (k *keeper) gather(ctx context.Context, changes <-chan *item) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		window := time.NewTimer(settle - min(settle, time.Since(last)))
-	more:
-		for {
-			select {
-			case it := <-changes:
-				batch = append(batch, it)
-			case <-window.C:
-				break more
-			}
+		pause.Reset(window - time.Since(last))
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
-		k.apply(batch)
+		began := time.Now()
+		k.apply(append(batch, more()...))
 		last = time.Now()
+		window = min(max(settle, coreShare*last.Sub(began)), settleMost)
 	}
 }
 

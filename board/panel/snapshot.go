@@ -114,24 +114,51 @@ func (e *edit) take(it *item) {
 
 // done makes the order: what is left of the old one, and then what is fresh.
 func (e *edit) done(old []*item) *snapshot {
-	order := make([]*item, 0, len(old)+len(e.fresh))
-	for _, it := range old {
-		by, touched := e.replaced[it]
-		for touched && by != nil { // repeated, maybe more than once in the batch
-			it = by
-			by, touched = e.replaced[it]
-		}
-		if !touched {
-			order = append(order, it)
+	order := append(make([]*item, 0, len(old)+len(e.fresh)), old...)
+	lost := false
+	for was := range e.replaced {
+		if i, found := place(old, was); found {
+			order[i] = e.latest(was)
+			lost = lost || order[i] == nil
 		}
 	}
+	if lost {
+		order = slices.DeleteFunc(order, func(it *item) bool { return it == nil })
+	}
+	forgotten := false
 	for _, it := range e.fresh {
-		if by, touched := e.replaced[it]; !touched {
+		if it = e.latest(it); it != nil {
 			order = append(order, it)
-		} else if by != nil {
-			order = append(order, by)
+			forgotten = forgotten || it.gone
 		}
 	}
+	if forgotten {
+		order = forget(order)
+	}
+	e.next.order = order
+	return &e.next
+}
+
+// latest is what stands in an item's place: itself, a repeat of it, or nothing.
+func (e *edit) latest(it *item) *item {
+	for it != nil {
+		by, touched := e.replaced[it]
+		if !touched {
+			break
+		}
+		it = by
+	}
+	return it
+}
+
+// place finds an item in an order, which its seq sorts.
+func place(order []*item, it *item) (int, bool) {
+	i, found := slices.BinarySearchFunc(order, it.seq, func(it *item, seq uint64) int { return cmp.Compare(it.seq, seq) })
+	return i, found && order[i] == it
+}
+
+// forget drops the oldest of what nobody knows any more.
+func forget(order []*item) []*item {
 	gone := 0
 	for i := len(order) - 1; i >= 0; i-- {
 		if order[i].gone {
@@ -140,8 +167,7 @@ func (e *edit) done(old []*item) *snapshot {
 			}
 		}
 	}
-	e.next.order = order
-	return &e.next
+	return order
 }
 
 func byKey(it *item, key string) int { return strings.Compare(it.key, key) }

@@ -12,9 +12,8 @@ import (
 // keyPrefix is before the local tag in the drawer's keys.
 const keyPrefix = "sub/"
 
-// keeper writes subscriptions to the drawer, in the order in which they were
-// given and as many in one commit as wait for it: all but the last of a batch are
-// put softly, and the commit that the last one waits for takes them along.
+// keeper hands subscriptions to the drawer, in the order in which they were
+// given. It waits for no commit: the ledger gathers what comes before the next.
 type keeper struct {
 	drawer ledger.Drawer
 	log    *slog.Logger
@@ -57,23 +56,10 @@ func (k *keeper) run(ctx context.Context) error {
 	for {
 		select {
 		case <-k.ready:
+			k.write(k.take())
 		case <-ctx.Done():
-			k.finish(ctx, nil)
+			k.finish()
 			return ctx.Err()
-		}
-		jobs := k.take()
-		err := k.write(ctx, jobs)
-		if err != nil && ctx.Err() != nil {
-			k.finish(ctx, jobs)
-			return ctx.Err()
-		}
-		if err != nil {
-			k.log.Warn("subscriptions are not on disk", "count", len(jobs), "err", err)
-		}
-		for _, j := range jobs {
-			if j.done != nil {
-				j.done(err)
-			}
 		}
 	}
 }
@@ -89,38 +75,37 @@ func (k *keeper) take() []job {
 // finishWithin bounds the last write.
 const finishWithin = time.Second
 
-// finish writes what is left, since a subscription that ended is not to come back;
-// the ledger outlives its drivers.
-func (k *keeper) finish(ctx context.Context, begun []job) {
-	if jobs := append(begun, k.take()...); len(jobs) > 0 {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishWithin)
-		defer cancel()
-		if err := k.write(ctx, jobs); err != nil {
-			k.log.Warn("subscriptions are not on disk", "count", len(jobs), "err", err)
-		}
+// finish writes what is left and waits for all that went before, since a
+// subscription that ended is not to come back; the ledger outlives its drivers.
+func (k *keeper) finish() {
+	written := make(chan struct{})
+	k.write(k.take())
+	k.drawer.Write(nil, func(error) { close(written) })
+	select {
+	case <-written:
+	case <-time.After(finishWithin):
+		k.log.Warn("subscriptions may not be on disk: it is slow")
 	}
 }
 
-func (k *keeper) write(ctx context.Context, jobs []job) error {
-	last := -1 // of those that are waited for
+func (k *keeper) write(jobs []job) {
+	entries, put := make([]ledger.Entry, len(jobs)), false
 	for i, j := range jobs {
-		if j.value != nil {
-			last = i
-		}
+		entries[i] = ledger.Entry{Key: j.key, Value: j.value}
+		put = put || j.value != nil
 	}
-	for i, j := range jobs {
-		var err error
-		switch {
-		case j.value == nil:
-			err = k.drawer.DeleteSoft(ctx, j.key)
-		case i == last:
-			err = k.drawer.Put(ctx, j.key, j.value)
-		default:
-			err = k.drawer.PutSoft(ctx, j.key, j.value)
-		}
+	if !put {
+		k.drawer.Write(entries, nil)
+		return
+	}
+	k.drawer.Write(entries, func(err error) {
 		if err != nil {
-			return err
+			k.log.Warn("subscriptions are not on disk", "count", len(jobs), "err", err)
 		}
-	}
-	return nil
+		for _, j := range jobs {
+			if j.done != nil {
+				j.done(err)
+			}
+		}
+	})
 }

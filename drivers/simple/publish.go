@@ -21,11 +21,7 @@ func (r *run) publish(ctx context.Context, in *sip.Incoming) {
 		r.refuse(in, no)
 		return
 	}
-	var known bool
-	if err := r.do(ctx, func() { w := r.of[p.Of]; known = w != nil && w.known && w.list == nil }); err != nil {
-		return
-	}
-	if !known {
+	if _, known := r.known.kind(p.Of); !known {
 		r.refuse(in, &refusal{status: 404}) // PUB-01
 		return
 	}

@@ -3,6 +3,7 @@ package simple
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -21,6 +22,7 @@ type run struct {
 	keep  *keeper
 	tasks *errgroup.Group
 	came  chan struct{} // rung when a device of somebody's shows up
+	known directory
 
 	subs     map[string]*subscription
 	of       map[presence.Presentity]*watched
@@ -54,13 +56,37 @@ const fresh = 10 * time.Second
 func newRun(d *Driver, ctx context.Context, tasks *errgroup.Group) *run {
 	r := &run{Driver: d, ctx: ctx, tasks: tasks, log: d.log, inbox: newMailbox(), came: make(chan struct{}, 1), docs: make(chan presence.Document),
 		subs: map[string]*subscription{}, of: map[presence.Presentity]*watched{}, watchers: map[presence.Presentity]int{},
-		timer: time.NewTimer(time.Hour)}
+		known: directory{kinds: map[presence.Presentity]presence.Kind{}}, timer: time.NewTimer(time.Hour)}
 	r.keep = newKeeper(d.n.Drawer, d.log)
 	r.newLists()
 	return r
 }
 
-// follow hands documents to the loop. While that is at work the feed conflates.
+// directory is who is known here, for handlers that need no more than that.
+type directory struct {
+	mu    sync.RWMutex
+	kinds map[presence.Presentity]presence.Kind
+}
+
+func (l *directory) set(of presence.Presentity, kind presence.Kind, known bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if known {
+		l.kinds[of] = kind
+	} else {
+		delete(l.kinds, of)
+	}
+}
+
+func (l *directory) kind(of presence.Presentity) (presence.Kind, bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	kind, known := l.kinds[of]
+	return kind, known
+}
+
+// follow hands documents to the loop, one at a time: that takes the others that
+// wait by then. While it is at work the feed conflates.
 func (r *run) follow(ctx context.Context, feed *ledger.Feed[presence.Document]) error {
 	for {
 		doc, err := feed.Next(ctx)
@@ -75,7 +101,10 @@ func (r *run) follow(ctx context.Context, feed *ledger.Feed[presence.Document]) 
 	}
 }
 
-func (r *run) loop(ctx context.Context) error {
+// documentsAtOnce bounds how long requests wait for documents.
+const documentsAtOnce = 64
+
+func (r *run) loop(ctx context.Context, feed *ledger.Feed[presence.Document]) error {
 	defer r.timer.Stop()
 	var list []func()
 	for {
@@ -87,12 +116,23 @@ func (r *run) loop(ctx context.Context) error {
 			}
 		case doc := <-r.docs:
 			r.changed(doc)
+			r.more(feed)
 		case <-r.timer.C:
 			r.ring(time.Now())
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 		r.setTimer()
+	}
+}
+
+func (r *run) more(feed *ledger.Feed[presence.Document]) {
+	for range documentsAtOnce {
+		doc, more := feed.TryNext()
+		if !more {
+			return
+		}
+		r.changed(doc)
 	}
 }
 
@@ -109,13 +149,14 @@ func (r *run) watch(of presence.Presentity) *watched {
 // changed takes a document: whoever watches its presentity may have to be told.
 func (r *run) changed(doc presence.Document) {
 	w := r.watch(doc.Of)
-	if w.list != nil {
-		return // a device by a list's name
+	if w.list != nil || doc.Rev.Compare(w.doc.Rev) < 0 {
+		return // a device by a list's name, or overtaken on its way here
 	}
 	if !w.known && !ledger.Gone(doc) {
 		w.lives++
 	}
 	w.doc, w.known, w.bodies = doc, !ledger.Gone(doc), nil
+	r.known.set(doc.Of, doc.Kind, w.known)
 	w.seen = time.Now()
 	if age := w.seen.Sub(doc.AsOf); age > 0 && age < fresh {
 		w.seen = doc.AsOf

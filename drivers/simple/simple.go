@@ -180,7 +180,7 @@ func (d *Driver) Run(ctx context.Context) error {
 	}
 	spawn := func(f func() error) { tasks.Go(func() error { return supervise.Guard(f) }) }
 	spawn(func() error { return r.follow(inner, feed) })
-	spawn(func() error { return r.loop(inner) })
+	spawn(func() error { return r.loop(inner, feed) })
 	spawn(func() error { return r.keep.run(inner) })
 	spawn(func() error { return r.obey(inner) })
 	spawn(func() error { return r.postman(inner) })
