@@ -37,13 +37,11 @@ func newKeeper(d Deps, log *slog.Logger) *keeper {
 }
 
 // Changes gather for settle before they are shown together, once some have been
-// shown: it bounds the work at a storm, and is under what an eye sees. Where a
-// snapshot is so large that this would take more than a twentieth of a core, they
-// gather longer.
+// shown, and a little longer for each item that the next snapshot copies: it
+// bounds the work at a storm, and is under what an eye sees.
 const (
 	settle     = 5 * time.Millisecond
-	settleMost = 40 * time.Millisecond
-	coreShare  = 20
+	settleEach = 2 * time.Microsecond
 )
 
 // uplinkPause is the least time between two events that only say how much is
@@ -112,7 +110,6 @@ func pump[T any](ctx context.Context, f Feed[T], wrap func(T) *item, out chan<- 
 // window together. Meanwhile they wait in their feeds, which conflate.
 func (k *keeper) gather(ctx context.Context, changes <-chan *item, more func() []*item) error {
 	var last time.Time
-	var window time.Duration
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	for {
@@ -123,16 +120,15 @@ func (k *keeper) gather(ctx context.Context, changes <-chan *item, more func() [
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		window := settle + settleEach*time.Duration(len(k.snap.Load().order))
 		pause.Reset(window - time.Since(last))
 		select {
 		case <-pause.C:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		began := time.Now()
 		k.apply(append(batch, more()...))
 		last = time.Now()
-		window = min(max(settle, coreShare*last.Sub(began)), settleMost)
 	}
 }
 

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"net"
+	"net/netip"
 
 	"golang.org/x/net/ipv4"
 )
@@ -52,4 +53,42 @@ func (w *batchWriter) write(list []datagram) (int, error) {
 		w.messages[i].Buffers[0] = nil
 	}
 	return n, err
+}
+
+// batchReader reads many datagrams by one system call, recvmmsg(2): what answers
+// to a burst comes as one.
+type batchReader struct {
+	plain    oneReader
+	packets  *ipv4.PacketConn // of either family
+	messages []ipv4.Message
+}
+
+const readAtOnce = 16
+
+func newBatchReader(pc net.PacketConn) *batchReader {
+	r := &batchReader{plain: oneReader{pc: pc}}
+	udp, ok := pc.(*net.UDPConn)
+	if !ok {
+		r.plain.buf = make([]byte, maxDatagram)
+		return r
+	}
+	r.packets, r.messages = ipv4.NewPacketConn(udp), make([]ipv4.Message, readAtOnce)
+	for i := range r.messages {
+		r.messages[i].Buffers = [][]byte{make([]byte, maxDatagram)}
+	}
+	return r
+}
+
+// read gives what waits, and waits for the first; each is good until the next read.
+func (r *batchReader) read(each func(b []byte, from netip.AddrPort)) error {
+	if r.packets == nil {
+		return r.plain.read(each)
+	}
+	n, err := r.packets.ReadBatch(r.messages, 0)
+	for i := range r.messages[:max(n, 0)] {
+		m := &r.messages[i]
+		each(m.Buffers[0][:m.N], addrPort(m.Addr))
+		m.Addr = nil
+	}
+	return err
 }

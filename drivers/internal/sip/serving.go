@@ -170,10 +170,14 @@ func (s *serving) sizes() (streams, servers, clients, calls int) {
 // packetLoop reads one UDP socket. A read error is counted and waited off: only
 // the closed socket ends the loop, or a single ICMP error would deafen the branch.
 func (s *serving) packetLoop(l *listener) {
-	buf := make([]byte, maxDatagram)
+	in := newBatchReader(l.packets)
 	pause := time.Millisecond
+	take := func(b []byte, from netip.AddrPort) {
+		s.e.count.datagram(len(b))
+		s.datagram(l, b, from)
+	}
 	for {
-		n, from, err := readOne(l.packets, buf)
+		err := in.read(take)
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) || s.ctx.Err() != nil {
 				return
@@ -190,19 +194,21 @@ func (s *serving) packetLoop(l *listener) {
 			continue
 		}
 		pause = time.Millisecond
-		s.e.count.datagram(n)
-		s.datagram(l, buf[:n], from)
 	}
 }
 
-// readOne reads a datagram; an IPv4 address is given as such.
-func readOne(pc net.PacketConn, buf []byte) (int, netip.AddrPort, error) {
-	if udp, ok := pc.(*net.UDPConn); ok {
-		n, from, err := udp.ReadFromUDPAddrPort(buf)
-		return n, netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), err
+// oneReader reads one datagram after the other.
+type oneReader struct {
+	pc  net.PacketConn
+	buf []byte
+}
+
+func (r *oneReader) read(each func(b []byte, from netip.AddrPort)) error {
+	n, from, err := r.pc.ReadFrom(r.buf)
+	if err == nil {
+		each(r.buf[:n], addrPort(from))
 	}
-	n, from, err := pc.ReadFrom(buf)
-	return n, addrPort(from), err
+	return err
 }
 
 func (s *serving) datagram(l *listener, b []byte, source netip.AddrPort) {

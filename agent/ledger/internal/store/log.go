@@ -70,7 +70,7 @@ func (d *deflater) deflate(body []byte) ([]byte, bool) {
 	}
 	var small bytes.Buffer
 	if d.w == nil {
-		d.w, _ = flate.NewWriter(nil, flate.DefaultCompression) // fails for an unknown level only
+		d.w, _ = flate.NewWriter(nil, flate.BestSpeed) // fails for an unknown level only
 	}
 	d.w.Reset(&small)
 	_, err := d.w.Write(body)
