@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"pilotlight/agent/bell"
 	"pilotlight/agent/presence"
 )
 
@@ -26,8 +27,7 @@ type Watchers struct {
 
 	mu      sync.RWMutex
 	decided map[pair]Handling
-	changes uint64
-	changed chan struct{} // closed at the next change
+	changed bell.Bell
 }
 
 type pair struct{ of, watcher presence.Presentity }
@@ -42,7 +42,7 @@ type Decision struct {
 
 // NewWatchers reads the decisions from their drawer.
 func NewWatchers(rules Rules, drawer Drawer) (*Watchers, error) {
-	w := &Watchers{rules: rules, drawer: drawer, decided: map[pair]Handling{}, changed: make(chan struct{})}
+	w := &Watchers{rules: rules, drawer: drawer, decided: map[pair]Handling{}}
 	err := drawer.Each("", func(key string, value []byte) error {
 		of, watcher, ok := strings.Cut(key, "\x00")
 		do, err := ParseHandling(string(value))
@@ -119,9 +119,7 @@ func (w *Watchers) set(at pair, do Handling, there bool) {
 	} else {
 		delete(w.decided, at)
 	}
-	w.changes++
-	close(w.changed)
-	w.changed = make(chan struct{})
+	w.changed.Ring()
 }
 
 // Decisions are those of one presentity, sorted by watcher.
@@ -141,17 +139,5 @@ func (w *Watchers) Decisions(of presence.Presentity) []Decision {
 // Changed waits until something was decided since the change with that number,
 // and gives the number of the last: who asks Watch of it again misses nothing.
 func (w *Watchers) Changed(ctx context.Context, since uint64) (uint64, error) {
-	for {
-		w.mu.RLock()
-		now, next := w.changes, w.changed
-		w.mu.RUnlock()
-		if now > since {
-			return now, nil
-		}
-		select {
-		case <-next:
-		case <-ctx.Done():
-			return now, ctx.Err()
-		}
-	}
+	return w.changed.Wait(ctx, since)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"pilotlight/agent/bell"
 	"pilotlight/agent/presence"
 )
 
@@ -58,13 +59,12 @@ type Post struct {
 
 	mu      sync.Mutex
 	all     []Message // by ID
-	changes uint64
-	changed chan struct{}
+	changed bell.Bell
 }
 
 // NewPost reads the messages from their drawer.
 func NewPost(drawer PostDrawer, now func() time.Time) (*Post, error) {
-	p := &Post{drawer: drawer, now: now, changed: make(chan struct{})}
+	p := &Post{drawer: drawer, now: now}
 	err := drawer.Each("", func(key string, value []byte) error {
 		var m Message
 		if _, err := fmt.Sscanf(key, "%016x", &m.ID); err != nil {
@@ -109,7 +109,7 @@ func (p *Post) Send(ctx context.Context, m Message) (Message, error) {
 	}
 	p.mu.Lock()
 	p.all = append(slices.DeleteFunc(p.all, func(old Message) bool { return slices.Contains(gone, old.ID) }), m)
-	p.tell()
+	p.changed.Ring()
 	p.mu.Unlock()
 	for _, id := range gone {
 		if err := p.drawer.Delete(ctx, keyOf(id)); err != nil {
@@ -139,13 +139,6 @@ func (p *Post) room(to presence.Presentity) (gone []uint64, err error) {
 	return gone, nil
 }
 
-// tell wakes who waits for a change; the lock is held.
-func (p *Post) tell() {
-	p.changes++
-	close(p.changed)
-	p.changed = make(chan struct{})
-}
-
 // Delivered notes that the recipient has a message.
 func (p *Post) Delivered(ctx context.Context, id uint64) error {
 	p.mu.Lock()
@@ -157,7 +150,7 @@ func (p *Post) Delivered(ctx context.Context, id uint64) error {
 	p.all = slices.Clone(p.all) // who was handed the old list keeps it
 	p.all[i].Delivered = true
 	m := p.all[i]
-	p.tell()
+	p.changed.Ring()
 	p.mu.Unlock()
 	value, err := json.Marshal(m)
 	if err != nil {
@@ -201,17 +194,5 @@ func (p *Post) pick(is func(Message) bool) (list []Message) {
 // Changed waits for a change after the one with that number, and gives the number
 // of the last.
 func (p *Post) Changed(ctx context.Context, since uint64) (uint64, error) {
-	for {
-		p.mu.Lock()
-		now, next := p.changes, p.changed
-		p.mu.Unlock()
-		if now > since {
-			return now, nil
-		}
-		select {
-		case <-next:
-		case <-ctx.Done():
-			return now, ctx.Err()
-		}
-	}
+	return p.changed.Wait(ctx, since)
 }
