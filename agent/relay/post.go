@@ -23,14 +23,24 @@ type Message struct {
 	At        time.Time           `json:"a"`
 	Text      string              `json:"x"`
 	Delivered bool                `json:"d,omitempty"`
+	Refused   string              `json:"r,omitempty"` // why the far side will never take it, such as "404 Not Found"
+	Hops      int                 `json:"h,omitempty"` // how many servers it may pass yet; 0: as many as is usual
+	Undated   bool                `json:"u,omitempty"` // At is by a clock that could not be believed
+
+	kept time.Time // when its week began
 }
 
-// Bounds of what a post office keeps. When it is full, delivered messages make way,
-// the oldest first; those that nobody has had yet do not.
+func (m Message) waits() bool { return !m.Delivered && m.Refused == "" }
+
+func (m Message) abroad() bool { return m.From.Domain() != m.To.Domain() }
+
+// Bounds of what a post office keeps. When it is full, messages that were delivered
+// or refused make way, the oldest first; those that nobody has had yet do not.
 const (
 	MaxText     = 4 << 10
 	maxMessages = 1000
-	maxWaiting  = 200 // for one recipient
+	maxWaiting  = 200             // for one recipient
+	maxAbroad   = maxMessages / 2 // from or to other domains: a server that is down, or floods, leaves the branch its own
 	postLife    = 7 * 24 * time.Hour
 )
 
@@ -49,11 +59,12 @@ type PostDrawer interface {
 }
 
 // Post keeps messages in order, and conflates nothing. One that it took is on
-// disk; that it was delivered is written softly, so that a power cut may have one
+// disk; what became of it is written softly, so that a power cut may have one
 // delivered twice, and none lost. It is safe for concurrent use.
 type Post struct {
-	drawer PostDrawer
-	now    func() time.Time
+	drawer  PostDrawer
+	now     func() time.Time
+	trusted func() (bool, string)
 
 	writing sync.Mutex // held while a message goes to disk, so that order holds
 
@@ -62,9 +73,11 @@ type Post struct {
 	changed bell.Bell
 }
 
-// NewPost reads the messages from their drawer.
-func NewPost(drawer PostDrawer, now func() time.Time) (*Post, error) {
-	p := &Post{drawer: drawer, now: now}
+// NewPost reads the messages from their drawer. trusted says whether the wall clock
+// may be believed.
+func NewPost(drawer PostDrawer, now func() time.Time, trusted func() (bool, string)) (*Post, error) {
+	p := &Post{drawer: drawer, now: now, trusted: trusted}
+	began := now()
 	err := drawer.Each("", func(key string, value []byte) error {
 		var m Message
 		if _, err := fmt.Sscanf(key, "%016x", &m.ID); err != nil {
@@ -72,6 +85,10 @@ func NewPost(drawer PostDrawer, now func() time.Time) (*Post, error) {
 		}
 		if err := json.Unmarshal(value, &m); err != nil {
 			return fmt.Errorf("relay: the message %.40q: %w", key, err)
+		}
+		// Who began without a clock drops nothing that was acknowledged then.
+		if m.kept = m.At; m.Undated {
+			m.kept = began
 		}
 		p.all = append(p.all, m)
 		return nil
@@ -89,8 +106,10 @@ func (p *Post) Send(ctx context.Context, m Message) (Message, error) {
 	}
 	p.writing.Lock()
 	defer p.writing.Unlock()
-	m.At, m.Delivered = p.now(), false
-	gone, err := p.room(m.To)
+	m.At, m.Delivered, m.Refused = p.now(), false, ""
+	sure, _ := p.trusted()
+	m.kept, m.Undated = m.At, !sure
+	gone, err := p.room(m)
 	if err != nil {
 		return m, err
 	}
@@ -120,35 +139,58 @@ func (p *Post) Send(ctx context.Context, m Message) (Message, error) {
 }
 
 // room says which messages make way for one more.
-func (p *Post) room(to presence.Presentity) (gone []uint64, err error) {
+func (p *Post) room(one Message) (gone []uint64, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	waiting, over, now := 0, len(p.all)+1-maxMessages, p.now()
+	waiting, abroad, over, old := 0, 0, len(p.all)+1-maxMessages, p.aged()
 	for _, m := range p.all {
-		old := now.Sub(m.At) > postLife
 		switch {
-		case old, m.Delivered && len(gone) < over:
+		case old(m), !m.waits() && len(gone) < over:
 			gone = append(gone, m.ID)
-		case m.To == to && !m.Delivered:
+			continue
+		case !m.waits():
+			continue
+		case m.To == one.To:
 			waiting++
 		}
+		if m.abroad() {
+			abroad++
+		}
 	}
-	if len(gone) < over || waiting >= maxWaiting {
+	if len(gone) < over || waiting >= maxWaiting || one.abroad() && abroad >= maxAbroad {
 		return nil, ErrPostFull
 	}
 	return gone, nil
 }
 
+// aged tells which messages have had their week by now.
+func (p *Post) aged() func(Message) bool {
+	sure, _ := p.trusted()
+	now := p.now()
+	return func(m Message) bool { return sure && now.Sub(m.kept) > postLife }
+}
+
 // Delivered notes that the recipient has a message.
 func (p *Post) Delivered(ctx context.Context, id uint64) error {
+	return p.settle(ctx, id, func(m *Message) { m.Delivered = true })
+}
+
+// Refuse notes that the far side will never take a message, and why. It is kept
+// for its sender to see.
+func (p *Post) Refuse(ctx context.Context, id uint64, why string) error {
+	return p.settle(ctx, id, func(m *Message) { m.Refused = why })
+}
+
+// settle notes what became of a message that waits.
+func (p *Post) settle(ctx context.Context, id uint64, how func(*Message)) error {
 	p.mu.Lock()
 	i, ok := slices.BinarySearchFunc(p.all, id, func(m Message, id uint64) int { return cmp.Compare(m.ID, id) })
-	if !ok || p.all[i].Delivered {
+	if !ok || !p.all[i].waits() {
 		p.mu.Unlock()
 		return nil
 	}
 	p.all = slices.Clone(p.all) // who was handed the old list keeps it
-	p.all[i].Delivered = true
+	how(&p.all[i])
 	m := p.all[i]
 	p.changed.Ring()
 	p.mu.Unlock()
@@ -159,18 +201,20 @@ func (p *Post) Delivered(ctx context.Context, id uint64) error {
 	return p.drawer.PutSoft(ctx, keyOf(id), value)
 }
 
-// Waiting are the messages that somebody has not had yet, in order.
+// Waiting are the messages that somebody has still to be brought, in order.
 func (p *Post) Waiting(to presence.Presentity) []Message {
-	return p.pick(func(m Message) bool { return m.To == to && !m.Delivered })
+	old := p.aged()
+	return p.pick(func(m Message) bool { return m.To == to && m.waits() && !old(m) })
 }
 
-// Recipients are those for whom something waits, sorted.
-func (p *Post) Recipients() (all []presence.Presentity) {
-	for _, m := range p.pick(func(m Message) bool { return !m.Delivered }) {
-		all = append(all, m.To)
+// Recipients are those whom something is still to be brought, each with the ID of
+// the last of it.
+func (p *Post) Recipients() map[presence.Presentity]uint64 {
+	last, old := map[presence.Presentity]uint64{}, p.aged()
+	for _, m := range p.pick(func(m Message) bool { return m.waits() && !old(m) }) {
+		last[m.To] = m.ID
 	}
-	slices.Sort(all)
-	return slices.Compact(all)
+	return last
 }
 
 // With are the messages between two, in order; with other empty, all of who's.

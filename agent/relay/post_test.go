@@ -49,9 +49,11 @@ func (d *disk) Each(_ string, visit func(string, []byte) error) error {
 
 const alice, bob = presence.Presentity("sip:alice@example.com"), presence.Presentity("sip:bob@example.com")
 
+func believed() (bool, string) { return true, "" }
+
 func office(t *testing.T, d *disk, now *time.Time) *Post {
 	t.Helper()
-	p, err := NewPost(d, func() time.Time { return *now })
+	p, err := NewPost(d, func() time.Time { return *now }, believed)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +92,7 @@ func TestMessagesWaitInOrderAndOverARestart(t *testing.T) {
 		if got := texts(p.With(bob, alice)); got != "one two three" {
 			t.Errorf("%s: %q was said", name, got)
 		}
-		if got := p.Recipients(); !slices.Equal(got, []presence.Presentity{alice, bob}) {
+		if got := p.Recipients(); !maps.Equal(got, map[presence.Presentity]uint64{alice: 2, bob: 3}) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
@@ -161,5 +163,109 @@ func TestWhoWaitsForMessagesHearsOfThem(t *testing.T) {
 	}
 	if <-heard != 1 {
 		t.Error("no change")
+	}
+}
+
+// What is refused for good is kept, and holds nobody up.
+func TestARefusedMessageIsKeptForItsSender(t *testing.T) {
+	d, now := &disk{kept: map[string][]byte{}}, time.Now()
+	p := office(t, d, &now)
+	for _, text := range []string{"one", "two"} {
+		if _, err := p.Send(t.Context(), Message{From: alice, To: bob, Text: text, Refused: "x", Hops: 7}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen, _ := p.Changed(t.Context(), 0)
+	if err := p.Refuse(t.Context(), 1, "404 Not Found"); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := p.Changed(t.Context(), seen); n != seen+1 || err != nil {
+		t.Errorf("who waits hears %d, %v", n, err)
+	}
+	if err := p.Delivered(t.Context(), 1); err != nil { // an answer that comes too late
+		t.Fatal(err)
+	}
+	for name, p := range map[string]*Post{"now": p, "after a restart": office(t, d, &now)} {
+		if got := texts(p.Waiting(bob)); got != "two" {
+			t.Errorf("%s: %q waits", name, got)
+		}
+		if all := p.With(alice, bob); len(all) != 2 || all[0].Refused != "404 Not Found" || all[0].Delivered || all[1].Refused != "" || all[1].Hops != 7 {
+			t.Errorf("%s: %+v", name, all)
+		}
+	}
+}
+
+// A server that is down, or one that floods, leaves the branch its own messages.
+func TestWhatCrossesDomainsFillsHalf(t *testing.T) {
+	d, now := &disk{kept: map[string][]byte{}}, time.Now()
+	p := office(t, d, &now)
+	const zoe = presence.Presentity("sip:zoe@elsewhere.org")
+	for i := range maxAbroad {
+		one := Message{From: alice, To: presence.At("u"+string(rune('a'+i%20)), "elsewhere.org"), Text: "x"}
+		if i%2 == 0 {
+			one.From, one.To = zoe, presence.At(one.To.User(), "example.com")
+		}
+		if _, err := p.Send(t.Context(), one); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	for _, one := range []Message{{From: alice, To: zoe, Text: "x"}, {From: zoe, To: alice, Text: "x"}} {
+		if _, err := p.Send(t.Context(), one); !errors.Is(err, ErrPostFull) {
+			t.Errorf("one too many from %s: %v", one.From, err)
+		}
+	}
+	if _, err := p.Send(t.Context(), Message{From: alice, To: bob, Text: "x"}); err != nil {
+		t.Errorf("at home: %v", err)
+	}
+	if err := p.Delivered(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Send(t.Context(), Message{From: alice, To: zoe, Text: "x"}); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+}
+
+func TestAMessageIsTriedForAWeek(t *testing.T) {
+	const day = 24 * time.Hour
+	d, now := &disk{kept: map[string][]byte{}}, time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	sure := true
+	office := func() *Post {
+		p, err := NewPost(d, func() time.Time { return now }, func() (bool, string) { return sure, "" })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	waits := func(want string) {
+		t.Helper()
+		p := office()
+		if got := texts(p.Waiting(bob)); got != want || len(p.Recipients()) != min(len(want), 1) {
+			t.Errorf("%v: %q waits, want %q", now, got, want)
+		}
+	}
+	send := func(text string) {
+		t.Helper()
+		if _, err := office().Send(t.Context(), Message{From: alice, To: bob, Text: text}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send("dated")
+	sure, now = false, time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC) // the battery is empty
+	send("undated")
+	now = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+	waits("dated undated") // no decision by a clock that is not believed
+	sure, now = true, time.Date(2026, 3, 7, 0, 0, 0, 0, time.UTC)
+	waits("dated undated")
+	p := office()
+	now = now.Add(2 * day)
+	if got := texts(p.Waiting(bob)); got != "undated" {
+		t.Errorf("after nine days %q waits", got)
+	}
+	now = now.Add(6 * day)
+	if got := texts(p.Waiting(bob)); got != "" {
+		t.Errorf("a week after the clock was right, and the undated one: %q", got)
+	}
+	if got := texts(p.With(alice, bob)); got != "dated undated" {
+		t.Errorf("its sender sees %q", got)
 	}
 }

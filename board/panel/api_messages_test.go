@@ -15,7 +15,7 @@ import (
 
 func TestMessagesAreSomebodysOwn(t *testing.T) {
 	h := newHouse(t, func(_ *Config, d *Deps) {
-		post, err := relay.NewPost(&drawer{kept: map[string][]byte{}}, time.Now)
+		post, err := relay.NewPost(&drawer{kept: map[string][]byte{}}, time.Now, func() (bool, string) { return true, "" })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -72,7 +72,8 @@ func newAgent(cfg fileConfig, log *slog.Logger) (_ *agentProcess, err error) {
 	if err != nil {
 		return nil, err
 	}
-	post, err := relay.NewPost(l.Drawer("messages"), time.Now)
+	clk := clock.New(l.Newest())
+	post, err := relay.NewPost(l.Drawer("messages"), time.Now, clk.Trusted)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +85,7 @@ func newAgent(cfg fileConfig, log *slog.Logger) (_ *agentProcess, err error) {
 		return nil, usageError{err}
 	}
 	deps := panel.Deps{
-		Heart: panel.FromLedger(l), Book: a.book, Clock: clock.New(l.Newest()), Desk: desk, Uplinks: uplinks, Drivers: a.sup,
+		Heart: panel.FromLedger(l), Book: a.book, Clock: clk, Desk: desk, Uplinks: uplinks, Drivers: a.sup,
 		Healthy: built.Ready,
 		Build:   panel.Build{Version: version, Commit: commit, Go: runtime.Version()},
 		Branch:  panel.Branch{ID: cfg.Branch.ID, Name: cfg.Branch.Name, Domain: cfg.Branch.Domain},

@@ -91,7 +91,7 @@ func (s *server) start() {
 	check(err)
 	w, err := access.NewWatchers(s.rules, l.Drawer("watchers"))
 	check(err)
-	post, err := relay.NewPost(l.Drawer("messages"), time.Now)
+	post, err := relay.NewPost(l.Drawer("messages"), time.Now, func() (bool, string) { return true, "" })
 	check(err)
 	elsewhere, err := event.New(event.PresencePackage, e, log)
 	check(err)

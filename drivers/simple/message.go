@@ -20,7 +20,7 @@ import (
 type Post interface {
 	Send(context.Context, relay.Message) (relay.Message, error)
 	Waiting(to presence.Presentity) []relay.Message
-	Recipients() []presence.Presentity
+	Recipients() map[presence.Presentity]uint64 // with the last message for each
 	Delivered(ctx context.Context, id uint64) error
 	Changed(ctx context.Context, since uint64) (uint64, error)
 }
@@ -116,7 +116,7 @@ func (r *run) postman(ctx context.Context) error {
 func (r *run) deliver(ctx context.Context) {
 	tasks := errgroup.Group{}
 	tasks.SetLimit(deliverers)
-	for _, to := range r.n.Post.Recipients() {
+	for to := range r.n.Post.Recipients() {
 		at := r.contacts(ctx, to)
 		if len(at) == 0 {
 			continue

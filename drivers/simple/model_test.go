@@ -161,7 +161,7 @@ func (w *world) start() {
 	check(err)
 	rules, err := access.NewWatchers(access.Rules{Default: access.Allow}, l.Drawer("watchers"))
 	check(err)
-	post, err := relay.NewPost(l.Drawer("messages"), time.Now)
+	post, err := relay.NewPost(l.Drawer("messages"), time.Now, func() (bool, string) { return true, "" })
 	check(err)
 	w.handlers = map[string]sip.Handler{}
 	d, err := New(Config{Domain: "example.com", Peers: []Peer{{From: netip.MustParsePrefix("0.0.0.0/0"), May: []string{"subscribe", "publish"}}},
