@@ -84,6 +84,7 @@ type Request struct {
 	CallID         string
 	CSeq           uint32   // 1 when 0; digest adds to it, see Response.CSeq
 	Route          []string // name-addrs, first hop first
+	MaxForwards    int      // 70 when 0
 	// ContactUser puts Contact: <sip:ContactUser@our address> into it.
 	ContactUser string
 	Event       string

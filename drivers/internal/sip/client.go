@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -312,7 +313,7 @@ func (o *outgoing) render(branch, transport string, local netip.AddrPort) []byte
 	for _, route := range r.Route {
 		line("Route", route)
 	}
-	line("Max-Forwards", "70")
+	line("Max-Forwards", strconv.Itoa(cmp.Or(r.MaxForwards, 70)))
 	from, to := r.From, r.To
 	if from == "" {
 		from = "sip:pilotlight@" + hostOf(local)

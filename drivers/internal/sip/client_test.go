@@ -169,6 +169,14 @@ func TestARequestIsWellMadeAndItsResponseComesBack(t *testing.T) {
 	}
 }
 
+func TestARequestThatIsPassedOnKeepsItsHops(t *testing.T) {
+	e, f := clientEndpoint(t), farUDP(t, always(200))
+	do(t, e, &Request{Method: "MESSAGE", URI: "sip:1001@example.com", Target: "sip:" + f.addr, MaxForwards: 9})
+	if got := headerOf(f.requests()[0], "Max-Forwards"); got != "9" {
+		t.Errorf("Max-Forwards: %s", got)
+	}
+}
+
 func TestProvisionalResponsesAreDrained(t *testing.T) {
 	e := clientEndpoint(t)
 	f := farUDP(t, func(_ int, req string) string { return respond(req, 100) })

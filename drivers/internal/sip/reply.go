@@ -20,7 +20,7 @@ var reasons = map[int]string{
 	403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 406: "Not Acceptable",
 	407: "Proxy Authentication Required", 412: "Conditional Request Failed", 413: "Request Entity Too Large",
 	415: "Unsupported Media Type", 416: "Unsupported URI Scheme", 420: "Bad Extension", 423: "Interval Too Brief",
-	480: "Temporarily Unavailable", 481: "Subscription Does Not Exist", 482: "Loop Detected", 486: "Busy Here",
+	480: "Temporarily Unavailable", 481: "Subscription Does Not Exist", 482: "Loop Detected", 483: "Too Many Hops", 486: "Busy Here",
 	487: "Request Terminated", 489: "Bad Event", 500: "Server Internal Error", 501: "Not Implemented",
 	503: "Service Unavailable", 505: "Version Not Supported",
 }
