@@ -59,6 +59,9 @@ func (c *Config) checkSIP(report func(path, format string, args ...any)) {
 	for i, p := range c.SIP.Peers {
 		path := fmt.Sprintf("sip.peers[%d]", i)
 		oneOf(report, path+".transport", p.Transport, "", "udp", "tcp", "tls")
+		if u, err := sip.ParseURI(p.Target); p.Target != "" && (err != nil || u.Scheme != "sip" && u.Scheme != "sips" || misdialled(u.Host)) {
+			report(path+".target", "peer %s: target %q, want sip:HOST:PORT, with ;transport=udp, ;transport=tcp or ;transport=tls", p.Name, p.Target)
+		}
 		for j, may := range p.May {
 			oneOf(report, fmt.Sprintf("%s.may[%d]", path, j), may, "subscribe", "publish", "message")
 		}

@@ -2,6 +2,7 @@ package drivers
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -120,5 +121,33 @@ func TestTheCertificatesOfSIP(t *testing.T) {
 	cfg.SIP.TLS = SIPTLS{CertFile: "a.pem", KeyFile: "/b.pem"}
 	if f := cfg.SIP.files(&cfg, "/data", "example.com"); f.CertFile != filepath.Join(dir, "a.pem") || f.KeyFile != "/b.pem" || f.Make != "" {
 		t.Errorf("%+v", f)
+	}
+}
+
+func TestThePlacesOfPeersAreChecked(t *testing.T) {
+	c := Config{SIP: SIP{Listen: []string{"udp:127.0.0.1:5060"}, Peers: []Peer{
+		{Name: "a", Target: "sip:10.0.0.5:5060;transport=tcp"}, {Name: "b", Target: "sips:centre.example.com"}, {Name: "c"},
+		{Name: "d", Target: "10.0.0.5:5060"}, {Name: "e", Target: "sip:10.0.0.500"}, {Name: "f", Target: "tel:+15551234"},
+	}}}
+	var got []string
+	c.checkSIP(func(path, format string, args ...any) { got = append(got, path+": "+fmt.Sprintf(format, args...)) })
+	const want = ", want sip:HOST:PORT, with ;transport=udp, ;transport=tcp or ;transport=tls"
+	if !slices.Equal(got, []string{`sip.peers[3].target: peer d: target "10.0.0.5:5060"` + want, `sip.peers[4].target: peer e: target "sip:10.0.0.500"` + want, `sip.peers[5].target: peer f: target "tel:+15551234"` + want}) {
+		t.Errorf("%q", got)
+	}
+}
+
+// A peer without a transport takes what is too long for UDP by TCP.
+func TestWhereAPeerIs(t *testing.T) {
+	at := func(network, transport, target string) string {
+		return Peer{Address: netip.MustParsePrefix(network), Transport: transport, Target: target}.target()
+	}
+	for want, got := range map[string]string{
+		"sip:10.0.0.5:5060": at("10.0.0.5/32", "", ""), "sip:[2001:db8::5]:5060;transport=tls": at("2001:db8::5/128", "tls", ""),
+		"": at("10.0.0.0/24", "udp", ""), "sip:centre.example.com": at("10.0.0.0/24", "tcp", "sip:centre.example.com"),
+	} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }

@@ -1,7 +1,6 @@
 package drivers
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
 	"os"
@@ -109,11 +108,11 @@ type Peer struct {
 	Name string `yaml:"name"`
 	// The network it speaks from, such as 10.0.0.5/32.
 	Address netip.Prefix `yaml:"address"`
-	// udp, tcp or tls.
+	// udp, tcp or tls; empty: udp, and tcp for what is too long for it.
 	Transport string `yaml:"transport"`
 	// The domains it speaks for.
 	Domains []string `yaml:"domains"`
-	// Where it takes requests for people of its domains, such as sip:10.0.0.5:5060;transport=tcp; empty: at its address, when that is a single one.
+	// Where it takes requests and messages for people of its domains, such as sip:10.0.0.5:5060;transport=tcp; empty: at its address, when that is a single one.
 	Target string `yaml:"target"`
 	// What it may do: subscribe, publish, message.
 	May []string `yaml:"may"`
@@ -127,7 +126,11 @@ func (p Peer) target() string {
 	case !p.Address.IsSingleIP():
 		return ""
 	}
-	return "sip:" + netip.AddrPortFrom(p.Address.Addr(), 5060).String() + ";transport=" + cmp.Or(p.Transport, "udp")
+	at := "sip:" + netip.AddrPortFrom(p.Address.Addr(), 5060).String()
+	if p.Transport != "" {
+		at += ";transport=" + p.Transport
+	}
+	return at
 }
 
 // Account is one item of sip.accounts.
