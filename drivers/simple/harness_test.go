@@ -3,6 +3,7 @@ package simple
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,6 +43,8 @@ type server struct {
 	rules  access.Rules
 	static []presence.Observation
 	guard  *sip.Guard
+	pause  time.Duration // after a first failure; 0: as ever
+	far    time.Duration // for an answer of a peer; 0: as ever
 
 	ledger *ledger.Ledger
 	access *access.Watchers
@@ -97,6 +100,7 @@ func (s *server) start() {
 	check(err)
 	d, err := New(s.c, Needs{Elsewhere: elsewhere, Post: post, Heart: l, Endpoint: e, Drawer: l.Drawer("simple"), Access: w, Guard: s.guard}, log)
 	check(err)
+	d.pause, d.farWithin = cmp.Or(s.pause, d.pause), cmp.Or(s.far, d.farWithin)
 	var stops []func()
 	for _, run := range []func(context.Context) error{l.Run, e.Run, d.Run} {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -191,6 +195,17 @@ func newPhone(s *server, user string) *phone {
 	return &phone{t: s.t, conn: conn, at: conn.LocalAddr().String(), to: net.UDPAddrFromAddrPort(s.addr), from: "sip:" + user + "@example.com", tag: sip.Random(4)}
 }
 
+// newFar is another server, by hand.
+func newFar(t testing.TB) *phone {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return &phone{t: t, conn: conn, at: conn.LocalAddr().String()}
+}
+
 // newStream is a phone by TCP, from an address of loopback.
 func newStream(s *server, user, from string) *phone {
 	s.t.Helper()
@@ -253,6 +268,7 @@ type request struct {
 	header                            string // lines
 	kind, body                        string
 	to                                string // the To field; empty: uri and toTag
+	hops                              int    // Max-Forwards
 }
 
 func (p *phone) send(r request) request {
@@ -280,8 +296,8 @@ func (p *phone) send(r request) request {
 		to = r.to
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s SIP/2.0\r\nVia: SIP/2.0/%s %s;rport;branch=z9hG4bK%s\r\nMax-Forwards: 70\r\nFrom: <%s>;tag=%s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %d %s\r\nContact: <%s>\r\n",
-		r.method, r.uri, transport, p.at, sip.Random(6), p.from, p.tag, to, r.callID, r.cseq, r.method, contact)
+	fmt.Fprintf(&b, "%s %s SIP/2.0\r\nVia: SIP/2.0/%s %s;rport;branch=z9hG4bK%s\r\nMax-Forwards: %d\r\nFrom: <%s>;tag=%s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %d %s\r\nContact: <%s>\r\n",
+		r.method, r.uri, transport, p.at, sip.Random(6), cmp.Or(r.hops, 70), p.from, p.tag, to, r.callID, r.cseq, r.method, contact)
 	if r.event != "" {
 		fmt.Fprintf(&b, "Event: %s\r\n", r.event)
 	}

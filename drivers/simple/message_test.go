@@ -84,3 +84,72 @@ func TestAMessageGoesToNoDeviceThatOnlyClaimsToBeHers(t *testing.T) {
 	claims.subscribe(request{uri: "sip:bob@example.com"})
 	claims.silent(200 * time.Millisecond)
 }
+
+// text is a message to somebody.
+func text(to, body string) request {
+	return request{method: "MESSAGE", uri: to, expires: "-", kind: "text/plain;charset=UTF-8", body: body}
+}
+
+// page waits for a MESSAGE, and leaves the answer to the test.
+func (p *phone) page(body string) message {
+	p.t.Helper()
+	m, ok := p.read(patience)
+	if !ok || m.method != "MESSAGE" || m.body != body {
+		p.t.Fatalf("%s\n%v\n%q, want %q", m.line, m.h, m.body, body)
+	}
+	return m
+}
+
+// desk is a device of hers that watches, and so can be brought messages.
+func desk(s *server, user string) *phone {
+	p := newPhone(s, user)
+	p.subscribe(request{uri: "sip:bob@example.com"})
+	return p
+}
+
+// A phone that takes no text holds nobody up, and loses nothing.
+func TestWhatADeviceNeverTakesIsSetAside(t *testing.T) {
+	s := newServer(t, mayMessage)
+	bob := newPhone(s, "bob")
+	bob.refused(202, text(alice, "one"))
+	bob.refused(202, text(alice, "two"))
+	her := desk(s, "alice")
+	her.answer(her.page("one"), "415 Unsupported Media Type", "")
+	her.answer(her.page("two"), "200 OK", "")
+	s.until("the second is delivered", func() bool { return len(s.post.Waiting(alice)) == 1 })
+	bob.refused(202, text(alice, "three"))
+	her.answer(her.page("three"), "405 Method Not Allowed", "Allow: OPTIONS\r\n")
+	her.silent(100 * time.Millisecond) // is asked once
+	if all := s.post.Waiting(alice); len(all) != 2 || all[0].Text != "one" || all[1].Text != "three" || all[0].Refused != "" {
+		t.Fatalf("%+v", all)
+	}
+	other := desk(s, "alice")
+	other.answer(other.page("one"), "200 OK", "")
+	other.answer(other.page("three"), "200 OK", "")
+	s.until("all are delivered", func() bool { return len(s.post.Waiting(alice)) == 0 })
+	her.silent(50 * time.Millisecond)
+}
+
+// A device that can't for the moment is asked again, later each time, and what is
+// behind waits: order holds. Nobody else waits for it.
+func TestADeviceThatIsBusyIsAskedAgain(t *testing.T) {
+	s := newServer(t, mayMessage, func(s *server) { s.pause = 100 * time.Millisecond })
+	her, bob, carol := desk(s, "alice"), newPhone(s, "bob"), desk(s, "bob")
+	carol.from = alice
+	bob.refused(202, text(alice, "one"))
+	bob.refused(202, text(alice, "two"))
+	first := her.page("one")
+	carol.refused(202, text("sip:bob@example.com", "and I?")) // while she has not answered
+	carol.answer(carol.page("and I?"), "200 OK", "")
+	for i, answer := range []string{"480 Temporarily Unavailable", "486 Busy Here", "503 Service Unavailable"} {
+		at := time.Now()
+		her.answer(first, answer, "")
+		first = her.page("one")
+		if took, least := time.Since(at), 100*time.Millisecond<<i; took < least {
+			t.Errorf("asked again after %v, want %v", took, least)
+		}
+	}
+	her.answer(first, "200 OK", "")
+	her.answer(her.page("two"), "200 OK", "")
+	s.until("both are delivered", func() bool { return len(s.post.Waiting(alice)) == 0 })
+}

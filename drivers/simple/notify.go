@@ -193,9 +193,9 @@ func (s *subscription) pause(first time.Duration, a sip.Answer) time.Duration {
 	if errors.Is(a.Err, sip.ErrFull) {
 		return first/5 + rand.N(first/5)
 	}
-	wait := min(first<<min(s.failures, 16), maxPause)
+	wait := backOff(first, int(s.failures), a.RetryAfter)
 	s.failures++
-	return max(wait, min(a.RetryAfter, time.Hour))
+	return wait
 }
 
 const (

@@ -21,19 +21,28 @@ const (
 	farExpires = 10 * time.Minute // within that a server that died without a word is found out
 )
 
-// server is the peer that has the presence of a domain, nil where none does.
+// server is the peer that has the people of a domain, nil where none does.
 func (d *Driver) server(domain string) *Peer {
-	if strings.EqualFold(domain, d.c.Domain) || d.n.Elsewhere == nil {
+	domain = strings.ToLower(domain) // as presentities have it; EqualFold would fold more
+	if domain == strings.ToLower(d.c.Domain) || d.n.Elsewhere == nil {
 		return nil
 	}
 	for i := range d.c.Peers {
 		for _, theirs := range d.c.Peers[i].Domains {
-			if p := &d.c.Peers[i]; p.Target != "" && strings.EqualFold(theirs, domain) {
+			if p := &d.c.Peers[i]; p.Target != "" && strings.ToLower(theirs) == domain {
 				return p
 			}
 		}
 	}
 	return nil
+}
+
+// Reaches reports whether a peer has the people of a domain.
+func (d *Driver) Reaches(domain string) bool { return d.server(domain) != nil }
+
+// local: of our own domain.
+func (d *Driver) local(who presence.Presentity) bool {
+	return who.Domain() == strings.ToLower(d.c.Domain)
 }
 
 // served: beside what is ours, what a peer has can be watched here.
@@ -64,7 +73,7 @@ func (r *run) site(s *subscription) *watched {
 	return w
 }
 
-func (s *subscription) remote(d *Driver) bool { return s.Of.Domain() != strings.ToLower(d.c.Domain) }
+func (s *subscription) remote(d *Driver) bool { return !d.local(s.Of) }
 
 // mayReach decides whether a watcher may watch somebody elsewhere through us: our
 // own people may, and nobody else, or two servers could send each other round.
@@ -72,7 +81,7 @@ func (r *run) mayReach(s *subscription, fetch bool) *refusal {
 	switch {
 	case r.server(s.Of.Domain()) == nil:
 		return &refusal{status: 404}
-	case s.Watcher.Domain() != strings.ToLower(r.c.Domain):
+	case !r.local(s.Watcher):
 		return &refusal{status: 403}
 	case r.abroad >= maxRemote:
 		return &refusal{status: 503, header: sip.Header{{Name: "Retry-After", Value: "60"}}}

@@ -21,7 +21,7 @@ type run struct {
 	docs  chan presence.Document
 	keep  *keeper
 	tasks *errgroup.Group
-	came  chan struct{} // rung when a device of somebody's shows up
+	came  *callers
 	known directory
 
 	subs     map[string]*subscription
@@ -54,7 +54,7 @@ type watched struct {
 const fresh = 10 * time.Second
 
 func newRun(d *Driver, ctx context.Context, tasks *errgroup.Group) *run {
-	r := &run{Driver: d, ctx: ctx, tasks: tasks, log: d.log, inbox: newMailbox(), came: make(chan struct{}, 1), docs: make(chan presence.Document),
+	r := &run{Driver: d, ctx: ctx, tasks: tasks, log: d.log, inbox: newMailbox(), came: newCallers(), docs: make(chan presence.Document),
 		subs: map[string]*subscription{}, of: map[presence.Presentity]*watched{}, watchers: map[presence.Presentity]int{},
 		known: directory{kinds: map[presence.Presentity]presence.Kind{}}, timer: time.NewTimer(time.Hour)}
 	r.keep = newKeeper(d.n.Drawer, d.log)

@@ -102,7 +102,7 @@ type Driver struct {
 	now   guarded[*run] // nil at rest
 	count counters
 
-	spread, pause time.Duration // restoreWithin and minPause, but for tests
+	spread, pause, farWithin time.Duration // restoreWithin, minPause and so on, but for tests
 }
 
 // New checks the configuration and claims the requests.
@@ -110,7 +110,7 @@ func New(c Config, n Needs, log *slog.Logger) (*Driver, error) {
 	if c.Domain == "" {
 		return nil, errors.New("simple: no domain")
 	}
-	d := &Driver{c: c, n: n, log: log, spread: restoreWithin, pause: minPause}
+	d := &Driver{c: c, n: n, log: log, spread: restoreWithin, pause: minPause, farWithin: farWithin}
 	for _, p := range packages {
 		accept := sip.Claim{Method: "SUBSCRIBE", Event: p.name, Match: d.ours, Accept: p.types}
 		if p.name == "presence" {
@@ -123,7 +123,7 @@ func New(c Config, n Needs, log *slog.Logger) (*Driver, error) {
 			return nil, fmt.Errorf("simple: %w", err)
 		}
 	}
-	if err := n.Endpoint.Handle(sip.Claim{Method: "MESSAGE", Match: d.ours, Accept: []string{textType}}, d.running((*run).message)); err != nil {
+	if err := n.Endpoint.Handle(sip.Claim{Method: "MESSAGE", Match: d.served, Accept: []string{textType}}, d.running((*run).message)); err != nil {
 		return nil, fmt.Errorf("simple: %w", err)
 	}
 	publish := sip.Claim{Method: "PUBLISH", Event: "presence", Match: d.ours, Accept: []string{pidf.ContentType}}

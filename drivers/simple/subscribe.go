@@ -306,13 +306,9 @@ func (r *run) renew(s *subscription, in *sip.Incoming, contact string, expires t
 	r.reached(s, true)
 }
 
-// arrived rings for who has something for the watcher's device.
+// arrived tells the postman that a device of somebody's is there.
 func (r *run) arrived(s *subscription) {
-	if !s.proven {
-		return
-	}
-	select {
-	case r.came <- struct{}{}:
-	default:
+	if s.proven {
+		r.came.add(s.Watcher)
 	}
 }
