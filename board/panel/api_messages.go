@@ -20,7 +20,8 @@ type Message struct {
 	To        string    `json:"to" example:"sip:bob@example.com"`
 	At        time.Time `json:"at"`
 	Text      string    `json:"text"`
-	Delivered bool      `json:"delivered" doc:"the recipient has it, on a device or by reading it here"`
+	Delivered bool      `json:"delivered" doc:"the recipient has it, on a device, by reading it here, or at her own server"`
+	Refused   string    `json:"refused,omitempty" example:"404 Not Found" doc:"her server's answer, where that is final: it is not tried again"`
 }
 
 func (p *Panel) addMessages(api huma.API) {
@@ -31,7 +32,7 @@ func (p *Panel) addMessages(api huma.API) {
 		return op
 	}
 	register(p, api, own("list-messages", http.MethodGet, "The messages from and to whoever asks, in order; those to her count as delivered"), p.listMessages)
-	op := own("send-message", http.MethodPost, "Send a message to a person of the branch. Answered when on disk", 404, 422, 503)
+	op := own("send-message", http.MethodPost, "Send a message to a person of the branch, or of a domain that a peer has. Answered when on disk", 404, 422, 503)
 	op.DefaultStatus = http.StatusCreated
 	register(p, api, op, p.sendMessage)
 }
@@ -76,7 +77,7 @@ func (p *Panel) listMessages(ctx context.Context, in *struct {
 
 func (p *Panel) sendMessage(ctx context.Context, in *struct {
 	Body struct {
-		To   string `json:"to" maxLength:"300" example:"bob"`
+		To   string `json:"to" maxLength:"300" example:"bob" doc:"a user of this branch, or sip:USER@DOMAIN"`
 		Text string `json:"text" minLength:"1" maxLength:"4096"`
 	}
 }) (*one[Message], error) {
@@ -84,7 +85,7 @@ func (p *Panel) sendMessage(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	to, err := p.personOf(ctx, in.Body.To)
+	to, err := p.recipient(ctx, in.Body.To)
 	if err != nil {
 		return nil, err
 	}
@@ -102,6 +103,15 @@ func (p *Panel) sendMessage(ctx context.Context, in *struct {
 	return &one[Message]{p.messageOf(m)}, nil
 }
 
+// recipient is a person here, or somebody of a peer's domain: who is there, only the
+// peer knows.
+func (p *Panel) recipient(ctx context.Context, user string) (presence.Presentity, error) {
+	if of, err := p.presentity(user); err == nil && p.deps.Reaches != nil && p.deps.Reaches(of.Domain()) {
+		return of, nil
+	}
+	return p.personOf(ctx, user)
+}
+
 func (p *Panel) messageOf(m relay.Message) Message {
-	return Message{ID: m.ID, From: string(m.From), To: string(m.To), At: p.deps.Clock.Wall(m.At).UTC().Truncate(time.Second), Text: m.Text, Delivered: m.Delivered}
+	return Message{ID: m.ID, From: string(m.From), To: string(m.To), At: p.deps.Clock.Wall(m.At).UTC().Truncate(time.Second), Text: m.Text, Delivered: m.Delivered, Refused: m.Refused}
 }

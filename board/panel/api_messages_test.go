@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,12 +15,14 @@ import (
 )
 
 func TestMessagesAreSomebodysOwn(t *testing.T) {
+	var post *relay.Post
 	h := newHouse(t, func(_ *Config, d *Deps) {
-		post, err := relay.NewPost(&drawer{kept: map[string][]byte{}}, time.Now, func() (bool, string) { return true, "" })
+		var err error
+		post, err = relay.NewPost(&drawer{kept: map[string][]byte{}}, time.Now, func() (bool, string) { return true, "" })
 		if err != nil {
 			t.Fatal(err)
 		}
-		d.Post = post
+		d.Post, d.Reaches = post, func(domain string) bool { return domain == "elsewhere.org" }
 	})
 	for _, user := range []string{"ann", "ben"} {
 		h.heart.setDoc(presence.Document{Of: presence.At(user, "example.com"), Kind: presence.KindPerson, Name: user, Availability: presence.Available, Freshness: presence.Live})
@@ -56,6 +59,19 @@ func TestMessagesAreSomebodysOwn(t *testing.T) {
 	if all := list(ben, "?with=carol"); len(all) != 0 {
 		t.Errorf("with carol: %+v", all)
 	}
+	// To a peer's domain, and refused there.
+	for i, to := range []string{"zoe@elsewhere.org", "sip:yan@ELSEWHERE.org;x=y"} {
+		res, body := h.ask("POST", "/api/v1/messages", fmt.Sprintf(`{"to":%q,"text":"afar"}`, to), ann...)
+		if want := []string{"sip:zoe@elsewhere.org", "sip:yan@elsewhere.org"}[i]; res.StatusCode != 201 || !strings.Contains(body, `"to":"`+want+`"`) || strings.Contains(body, "refused") {
+			t.Fatalf("%d %s", res.StatusCode, body)
+		}
+	}
+	if err := post.Refuse(t.Context(), 3, "404 Not Found"); err != nil {
+		t.Fatal(err)
+	}
+	if all := list(ann, "?with=zoe@elsewhere.org"); len(all) != 1 || all[0].Refused != "404 Not Found" || all[0].Delivered {
+		t.Errorf("with zoe: %+v", all)
+	}
 	long := string(bytes.Repeat([]byte("x"), 5000))
 	for _, tc := range []struct {
 		method, query, body string
@@ -66,6 +82,8 @@ func TestMessagesAreSomebodysOwn(t *testing.T) {
 		{"GET", "", "", nobody, 403},
 		{"POST", "", `{"to":"ben","text":"x"}`, nobody, 403},
 		{"POST", "", `{"to":"zoe","text":"x"}`, ann, 404},
+		{"POST", "", `{"to":"sip:zoe@unknown.org","text":"x"}`, ann, 404},
+		{"POST", "", `{"to":"zoe evil@elsewhere.org","text":"x"}`, ann, 404},
 		{"POST", "", `{"to":"ben","text":""}`, ann, 422},
 		{"POST", "", `{"to":"ben","text":"` + long + `"}`, ann, 422},
 		{"GET", "?with=%20", "", ann, 422},

@@ -112,6 +112,7 @@ type Deps struct {
 	Watchers *access.Watchers
 	Watching func(context.Context, presence.Presentity) ([]Watching, error)
 	Post     *relay.Post                 // instant messages; may be nil
+	Reaches  func(domain string) bool    // a peer has that domain's people; may be nil
 	Healthy  func(context.Context) error // more that /readyz must wait for
 	Build    Build
 	Branch   Branch

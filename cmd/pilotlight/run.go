@@ -90,7 +90,7 @@ func newAgent(cfg fileConfig, log *slog.Logger) (_ *agentProcess, err error) {
 		Build:   panel.Build{Version: version, Commit: commit, Go: runtime.Version()},
 		Branch:  panel.Branch{ID: cfg.Branch.ID, Name: cfg.Branch.Name, Domain: cfg.Branch.Domain},
 		DataDir: cfg.DataDir,
-		Notify:  notifyStats(built), Watchers: watchers, Watching: watching(built.Simple), Post: post,
+		Notify:  notifyStats(built), Watchers: watchers, Watching: watching(built.Simple), Post: post, Reaches: built.Simple.Reaches,
 	}
 	for _, q := range built.Queues {
 		deps.Pollers = append(deps.Pollers, q)
