@@ -32,6 +32,7 @@ type kamailio struct {
 	domain         string
 	user, password string
 	elsewhere      string
+	branch         string
 	list           string
 }
 
@@ -57,6 +58,15 @@ func WithDialogInfo() KamailioOption {
 func WithDigest(user, password string) KamailioOption {
 	return func(k *kamailio) {
 		k.defines, k.user, k.password = append(k.defines, "WITH_DIGEST"), user, password
+	}
+}
+
+// WithBranch makes it a registrar that sends messages for people of a domain to the
+// agent at addr, and answers 480 for its own who are not registered, and 404 for
+// "nobody".
+func WithBranch(domain, addr string) KamailioOption {
+	return func(k *kamailio) {
+		k.defines, k.branch, k.elsewhere = append(k.defines, "WITH_REGISTRAR", "WITH_BRANCH"), domain, addr
 	}
 }
 
@@ -114,7 +124,7 @@ func Kamailio(t testing.TB, options ...KamailioOption) *KamailioServer {
 	dir := shortDir(t)
 	port := freePort(t)
 	text := strings.NewReplacer("@PORT@", fmt.Sprint(port), "@DOMAIN@", k.domain, "@MODULES@", modules[0], "@RUN@", dir,
-		"@ELSEWHERE@", k.elsewhere, "@USER@", k.user, "@PASSWORD@", k.password).Replace(kamailioConfig)
+		"@ELSEWHERE@", k.elsewhere, "@BRANCH@", k.branch, "@USER@", k.user, "@PASSWORD@", k.password).Replace(kamailioConfig)
 	config := write(t, dir, "kamailio.cfg", text)
 	if strings.Contains(strings.Join(k.defines, " "), "WITH_PRESENCE") {
 		// Memory mode wants the tables, too, though it never writes them.

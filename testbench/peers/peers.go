@@ -4,7 +4,7 @@
 // its log is shown when the test fails; it is ready when a fact says so, never
 // after a sleep; and it is ended by its own process id.
 //
-// A [Watcher] and a [Publisher] are SIP clients of the least, written on sockets
+// A [Watcher], a [Publisher] and a [Pager] are SIP clients of the least, written on sockets
 // from the RFCs. Like the rest of the bench they use nothing of the product, so
 // that one parser's mistake is not on both sides.
 //
