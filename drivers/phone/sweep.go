@@ -43,7 +43,8 @@ type account struct {
 	video     bool
 
 	deviceAt, networkAt, placeAt, screenAt, logAt time.Time
-	news                                          bool // something happened that its log may explain
+	streamsAt                                     time.Time // when they were last read, all that matter
+	news                                          bool      // something happened that its log may explain
 }
 
 // admission is how a phone lets our user see the pages of its keys.

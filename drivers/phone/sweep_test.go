@@ -69,7 +69,7 @@ func (v *visited) try() (map[string]presence.Facts, []string, error) {
 
 // later has that much time gone by.
 func (v *visited) later(d time.Duration) {
-	for _, at := range []*time.Time{&v.a.deviceAt, &v.a.networkAt, &v.a.placeAt, &v.a.screenAt, &v.a.logAt, &v.a.users.until, &v.a.keys.refused} {
+	for _, at := range []*time.Time{&v.a.deviceAt, &v.a.networkAt, &v.a.placeAt, &v.a.screenAt, &v.a.logAt, &v.a.talked, &v.a.streamsAt, &v.a.users.until, &v.a.keys.refused} {
 		if !at.IsZero() {
 			*at = at.Add(-d)
 		}
@@ -83,18 +83,19 @@ func (v *visited) later(d time.Duration) {
 func TestASweepAsksForWhatIsDue(t *testing.T) {
 	v := visiting(t, "8845", "SEP0C1167AA0002", Credentials{})
 	facts, asked := v.visit()
-	want := []string{pathDevice, pathNetwork, pathStream + "?1", pathPort + "?1", pathPort + "?2", pathEthernet}
+	want := []string{pathDevice, pathNetwork, pathStream + "?1", pathStream + "?2", pathPort + "?1", pathPort + "?2", pathEthernet}
 	if diff := cmp.Diff(want, asked); diff != "" {
 		t.Errorf("the first visit (-want +got):\n%s", diff)
 	}
 	if n := facts[sourcePlace].Neighbour; n == nil || n.Switch != "access-1.example.com" || n.Port != "GigabitEthernet1/0/3" {
 		t.Errorf("neighbour %+v", n)
 	}
+	v.a.talked = v.a.talked.Add(-lingers) // a call might have been before the first
 	if _, asked = v.visit(); !slices.Equal(asked, []string{pathStream + "?1"}) {
 		t.Errorf("the next visit asks for %q", asked)
 	}
 	v.a.again() // it was away
-	if _, asked = v.visit(); !slices.Equal(asked[:6], want) || !slices.Equal(asked[6:], []string{pathLog + "?0"}) {
+	if _, asked = v.visit(); !slices.Equal(asked[:7], want) || !slices.Equal(asked[7:], []string{pathLog + "?0"}) {
 		t.Errorf("after it was away: %q", asked)
 	}
 }
@@ -395,4 +396,23 @@ func TestACallThatMovesToAnotherStreamGoesOn(t *testing.T) {
 			t.Errorf("visit %d, stream %d is active: told %+v after %q", n, active, c, asked)
 		}
 	}
+}
+
+// A call that began where nobody looked, before the agent did or while the web access
+// was off, may be on the second stream from its first moment.
+func TestACallOnTheSecondStreamIsSeenByWhoJustCame(t *testing.T) {
+	v := visiting(t, "8845", "SEP0C1167AA0002", Credentials{})
+	v.f.files.Store(pathStream+"?2", "stream-active.xml")
+	talks := func(when string) {
+		t.Helper()
+		if facts, asked := v.visit(); facts[sourceWeb].Calls == nil || len(facts[sourceWeb].Calls.Lines) != 1 {
+			t.Errorf("%s: %+v; asked for %q", when, facts[sourceWeb].Calls, asked)
+		}
+	}
+	talks("at first")
+	v.f.files.Delete(pathStream + "?2")
+	v.visit()
+	v.later(lingers)
+	v.f.files.Store(pathStream+"?2", "stream-active.xml")
+	talks("after a while in which it was not read")
 }

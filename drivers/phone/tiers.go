@@ -113,11 +113,23 @@ func (w *sweep) clarify(ctx context.Context, lines string, info *LineInfo) error
 // stream: the first call is held, or was a moment ago.
 const lingers = time.Minute
 
+// blink is how long its streams may go unread without a call being missed.
+const blink = 10 * time.Second
+
 // streams reads StreamingStatisticsX: 2 and 3 while the one before is active, or
 // was active itself at the last poll, and one more; that one for a while after a
-// call, too. They are not whole where one could not be
-// read and no other is active: then they do not tell whether audio flows.
+// call, too. A call may have been that was not seen, where they were not read of
+// late. They are not whole where one could not be read and no other is active:
+// then they do not tell whether audio flows.
 func (w *sweep) streams(ctx context.Context, was int) (all []StreamInfo, whole bool, _ error) {
+	if time.Since(w.a.streamsAt) > max(3*w.every, blink) {
+		w.a.talked = time.Now()
+	}
+	defer func() {
+		if whole {
+			w.a.streamsAt = time.Now()
+		}
+	}()
 	if !w.a.talked.IsZero() && time.Since(w.a.talked) < lingers {
 		was = max(was, 1)
 	}
