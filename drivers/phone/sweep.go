@@ -43,7 +43,7 @@ type account struct {
 	video     bool
 
 	deviceAt, networkAt, placeAt, screenAt, logAt time.Time
-	streamsAt                                     time.Time // when they were last read, all that matter
+	secondAt                                      time.Time // when the second stream was last read
 	news                                          bool      // something happened that its log may explain
 }
 

@@ -69,7 +69,7 @@ func (v *visited) try() (map[string]presence.Facts, []string, error) {
 
 // later has that much time gone by.
 func (v *visited) later(d time.Duration) {
-	for _, at := range []*time.Time{&v.a.deviceAt, &v.a.networkAt, &v.a.placeAt, &v.a.screenAt, &v.a.logAt, &v.a.talked, &v.a.streamsAt, &v.a.users.until, &v.a.keys.refused} {
+	for _, at := range []*time.Time{&v.a.deviceAt, &v.a.networkAt, &v.a.placeAt, &v.a.screenAt, &v.a.logAt, &v.a.talked, &v.a.secondAt, &v.a.users.until, &v.a.keys.refused} {
 		if !at.IsZero() {
 			*at = at.Add(-d)
 		}
@@ -90,7 +90,6 @@ func TestASweepAsksForWhatIsDue(t *testing.T) {
 	if n := facts[sourcePlace].Neighbour; n == nil || n.Switch != "access-1.example.com" || n.Port != "GigabitEthernet1/0/3" {
 		t.Errorf("neighbour %+v", n)
 	}
-	v.a.talked = v.a.talked.Add(-lingers) // a call might have been before the first
 	if _, asked = v.visit(); !slices.Equal(asked, []string{pathStream + "?1"}) {
 		t.Errorf("the next visit asks for %q", asked)
 	}
@@ -398,21 +397,37 @@ func TestACallThatMovesToAnotherStreamGoesOn(t *testing.T) {
 	}
 }
 
-// A call that began where nobody looked, before the agent did or while the web access
-// was off, may be on the second stream from its first moment.
-func TestACallOnTheSecondStreamIsSeenByWhoJustCame(t *testing.T) {
+// A call may be on the second stream though nobody saw one on the first: it began
+// before the agent looked, or while another was held for long.
+func TestACallOnTheSecondStreamIsSeen(t *testing.T) {
 	v := visiting(t, "8845", "SEP0C1167AA0002", Credentials{})
-	v.f.files.Store(pathStream+"?2", "stream-active.xml")
-	talks := func(when string) {
+	talks := func(when string, want int) {
 		t.Helper()
-		if facts, asked := v.visit(); facts[sourceWeb].Calls == nil || len(facts[sourceWeb].Calls.Lines) != 1 {
+		if facts, asked := v.visit(); facts[sourceWeb].Calls == nil || len(facts[sourceWeb].Calls.Lines) != want {
 			t.Errorf("%s: %+v; asked for %q", when, facts[sourceWeb].Calls, asked)
 		}
 	}
-	talks("at first")
-	v.f.files.Delete(pathStream + "?2")
-	v.visit()
-	v.later(lingers)
 	v.f.files.Store(pathStream+"?2", "stream-active.xml")
-	talks("after a while in which it was not read")
+	talks("at first", 1)
+	v.f.files.Delete(pathStream + "?2")
+	talks("it is over", 0)
+	v.later(lingers)
+	talks("a long time later", 0)
+	v.f.files.Store(pathStream+"?2", "stream-active.xml")
+	v.later(seldomSecond)
+	talks("some time into the next", 1)
+}
+
+// A second stream that cannot be read takes nothing from what the first says.
+func TestASecondStreamThatCannotBeReadIsNoNews(t *testing.T) {
+	for _, status := range []int{404, 500, 200} {
+		v := visiting(t, "8845", "SEP0C1167AA0002", Credentials{})
+		v.f.sends(pathStream+"?2", status, "rubbish")
+		for range 3 {
+			if facts, _ := v.visit(); facts[sourceWeb].Calls == nil || len(facts[sourceWeb].Calls.Lines) != 0 {
+				t.Errorf("%d: %+v", status, facts[sourceWeb].Calls)
+			}
+			v.later(seldomSecond)
+		}
+	}
 }

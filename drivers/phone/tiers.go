@@ -113,32 +113,32 @@ func (w *sweep) clarify(ctx context.Context, lines string, info *LineInfo) error
 // stream: the first call is held, or was a moment ago.
 const lingers = time.Minute
 
-// blink is how long its streams may go unread without a call being missed.
-const blink = 10 * time.Second
+// seldomSecond is how often the second stream is read of a phone that seems to be
+// idle: whoever held a call for long may begin another there, and of a call that
+// began where nobody looked the agent knows nothing.
+const seldomSecond = 10 * time.Second
 
 // streams reads StreamingStatisticsX: 2 and 3 while the one before is active, or
 // was active itself at the last poll, and one more; that one for a while after a
-// call, too. A call may have been that was not seen, where they were not read of
-// late. They are not whole where one could not be read and no other is active:
-// then they do not tell whether audio flows.
+// call, too, and now and then. They are not whole where one could not be read and no
+// other is active: then they do not tell whether audio flows.
 func (w *sweep) streams(ctx context.Context, was int) (all []StreamInfo, whole bool, _ error) {
-	if time.Since(w.a.streamsAt) > max(3*w.every, blink) {
-		w.a.talked = time.Now()
-	}
-	defer func() {
-		if whole {
-			w.a.streamsAt = time.Now()
-		}
-	}()
+	wary := was == 0 && time.Since(w.a.secondAt) > seldomSecond-w.every/2
 	if !w.a.talked.IsZero() && time.Since(w.a.talked) < lingers {
-		was = max(was, 1)
+		was, wary = max(was, 1), false
 	}
 	for n := 1; n <= w.a.family.Streams; n++ {
 		path := streamPath(n)
+		if n == 2 {
+			w.a.secondAt = time.Now()
+		}
 		var s StreamInfo
 		ok, err := w.try(ctx, path, func(p Page) (err error) { s, err = p.Stream(); return err })
 		if err != nil {
 			return nil, false, err
+		}
+		if !ok && wary && n == 2 && !all[0].Active {
+			return all, true, nil // as if it had not been asked for
 		}
 		if !ok {
 			whole = w.a.streams > 0 || w.absent(path)
@@ -150,7 +150,7 @@ func (w *sweep) streams(ctx context.Context, was int) (all []StreamInfo, whole b
 		all = append(all, s)
 		if s.Active {
 			w.a.streams, w.a.talked = n, time.Now()
-		} else if n > was { // one more than was active: the audio may have moved there
+		} else if n > was && !(wary && n == 1) { // one more than was active: the audio may have moved there
 			break
 		}
 	}
