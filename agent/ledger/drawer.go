@@ -28,16 +28,18 @@ type Drawer interface {
 	PutSoft(ctx context.Context, key string, value []byte) error          // by the dial
 	Delete(ctx context.Context, key string) error                         // on disk when it returns
 	DeleteSoft(ctx context.Context, key string) error                     // by the dial
-	Write(entries []Entry, done func(error))                              // all in one commit; never waits: see Entry
+	Write(entries ...Entry)                                               // in order, and never waits: see Entry
 	Each(prefix string, visit func(key string, value []byte) error) error // sorted by key; visit may use the drawer
 }
 
-// An Entry is a value under a key, or, nil, that there is to be none. Write calls
-// done when all are on disk, or cannot be, from a goroutine that must not be held
-// up. Values are not to be changed any more.
+// An Entry is a value under a key, or, nil, that there is to be none. Done is called
+// when it is on disk, or cannot be, from a goroutine that must not be held up; with nil
+// the dial will do. One that is refused takes none of the others with it. The value is
+// not to be changed any more.
 type Entry struct {
 	Key   string
 	Value []byte
+	Done  func(error)
 }
 
 // Drawer is the drawer of that name; each has its own keys.
@@ -99,11 +101,11 @@ func (d drawer) Get(key string) ([]byte, error) {
 }
 
 func (d drawer) Put(ctx context.Context, key string, value []byte) error {
-	return d.durable(ctx, Entry{key, append([]byte{}, value...)})
+	return d.durable(ctx, Entry{Key: key, Value: append([]byte{}, value...)})
 }
 
 func (d drawer) PutSoft(ctx context.Context, key string, value []byte) error {
-	return d.soft(ctx, Entry{key, append([]byte{}, value...)})
+	return d.soft(ctx, Entry{Key: key, Value: append([]byte{}, value...)})
 }
 
 func (d drawer) Delete(ctx context.Context, key string) error { return d.durable(ctx, Entry{Key: key}) }
@@ -112,20 +114,20 @@ func (d drawer) DeleteSoft(ctx context.Context, key string) error {
 	return d.soft(ctx, Entry{Key: key})
 }
 
-func (d drawer) Write(entries []Entry, done func(error)) {
-	all := func(now time.Time) error {
-		for _, e := range entries {
-			if err := d.put(now, e); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
+func (d drawer) Write(entries ...Entry) {
 	d.l.inbox.submit(func(now time.Time, ended error) {
-		if done != nil {
-			d.l.carryOut(now, ended, done, all)
-		} else if ended == nil {
-			_ = all(now) // counted, and nobody waits
+		for _, e := range entries {
+			err := ended
+			if err == nil {
+				err = d.put(now, e)
+			}
+			switch {
+			case e.Done == nil:
+			case err != nil:
+				e.Done(err)
+			default:
+				d.l.keeper.durable(now, e.Done)
+			}
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"pilotlight/agent/ledger"
@@ -152,4 +153,27 @@ func TestABackupToAReaderThatFailsSaysSo(t *testing.T) {
 		t.Error("no error")
 	}
 	must(t, l.Ping(t.Context()))
+}
+
+// What is refused in a Write takes none of the others with it.
+func TestAWriteGoesPastWhatIsRefused(t *testing.T) {
+	l := fresh(t)
+	d := l.Drawer("simple")
+	must(t, d.Put(t.Context(), "gone", []byte("x")))
+	told := make(chan string, 3)
+	tell := func(name string) func(error) {
+		return func(err error) { told <- fmt.Sprint(name, " ", err == nil) }
+	}
+	d.Write(ledger.Entry{Key: "first", Value: []byte("1"), Done: tell("first")}, ledger.Entry{Key: strings.Repeat("k", 600), Value: []byte("2"), Done: tell("fat")},
+		ledger.Entry{Key: "gone"}, ledger.Entry{Key: "after", Value: []byte("3"), Done: tell("after")})
+	got := []string{<-told, <-told, <-told}
+	slices.Sort(got)
+	if want := []string{"after true", "fat false", "first true"}; !slices.Equal(got, want) {
+		t.Errorf("told %q", got)
+	}
+	for key, want := range map[string]string{"first": "1", "after": "3", "gone": ""} {
+		if b, err := d.Get(key); err != nil || string(b) != want {
+			t.Errorf("%s: %q, %v", key, b, err)
+		}
+	}
 }

@@ -53,7 +53,8 @@ func (f *Feed[T]) wake() {
 }
 
 // Next waits for the next change; what has waited longest comes first. It is
-// for one goroutine at a time, and answers ErrClosed when the feed is over.
+// for one goroutine at a time, and answers ErrClosed when the feed is over. Whoever
+// takes changes by TryNext beside it may hold a newer one than Next returns.
 func (f *Feed[T]) Next(ctx context.Context) (T, error) {
 	for {
 		v, ok, over := f.take()

@@ -12,7 +12,8 @@ import (
 // does nothing but tell its caller.
 type op func(now time.Time, ended error)
 
-// inbox takes ops for the owner. Its length is bounded by that each caller waits.
+// inbox takes ops for the owner. Its length is bounded by the callers: each waits, or
+// (Drawer.Write) is a driver that bounds what it has under way.
 type inbox struct {
 	ready chan struct{}
 
@@ -92,32 +93,32 @@ func (l *Ledger) do(ctx context.Context, f func(now time.Time)) error {
 }
 
 // durably runs f on the owning goroutine and returns when the disk has what f put,
-// or could not take it, or f refused.
+// or could not take it, or f refused. When ctx is done before that, what f put stands.
 func (l *Ledger) durably(ctx context.Context, f func(now time.Time) error) error {
+	var begun atomic.Bool
 	done := make(chan error, 1)
 	tell := func(err error) { done <- err }
 	l.inbox.submit(func(now time.Time, ended error) {
-		l.carryOut(now, ended, tell, f)
+		if !begun.CompareAndSwap(false, true) {
+			return
+		}
+		if ended != nil {
+			tell(ended)
+			return
+		}
+		err := f(now)
+		l.settle(now)
+		if err != nil {
+			tell(err)
+			return
+		}
+		l.durable(now, tell)
 	})
 	select {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
+		begun.Store(true)
 		return ctx.Err()
 	}
-}
-
-// carryOut is f as an op that tells of the disk.
-func (l *Ledger) carryOut(now time.Time, ended error, tell func(error), f func(now time.Time) error) {
-	if ended != nil {
-		tell(ended)
-		return
-	}
-	err := f(now)
-	l.settle(now)
-	if err != nil {
-		tell(err)
-		return
-	}
-	l.durable(now, tell)
 }

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -28,6 +29,7 @@ type Message struct {
 	Undated   bool                `json:"u,omitempty"` // At is by a clock that could not be believed
 
 	kept time.Time // when its week began
+	size int       // as it is stored
 }
 
 func (m Message) waits() bool { return !m.Delivered && m.Refused == "" }
@@ -39,6 +41,7 @@ func (m Message) abroad() bool { return m.From.Domain() != m.To.Domain() }
 const (
 	MaxText     = 4 << 10
 	maxMessages = 1000
+	maxBytes    = 6 << 20         // as they are stored: the drawers of all drivers hold 16 MiB
 	maxWaiting  = 200             // for one recipient
 	maxAbroad   = maxMessages / 2 // from or to other domains: a server that is down, or floods, leaves the branch its own
 	postLife    = 7 * 24 * time.Hour
@@ -54,7 +57,7 @@ var (
 type PostDrawer interface {
 	Put(ctx context.Context, key string, value []byte) error
 	PutSoft(ctx context.Context, key string, value []byte) error
-	Delete(ctx context.Context, key string) error
+	DeleteSoft(ctx context.Context, key string) error
 	Each(prefix string, visit func(key string, value []byte) error) error
 }
 
@@ -86,6 +89,7 @@ func NewPost(drawer PostDrawer, now func() time.Time, trusted func() (bool, stri
 		if err := json.Unmarshal(value, &m); err != nil {
 			return fmt.Errorf("relay: the message %.40q: %w", key, err)
 		}
+		m.size = len(value)
 		// Who began without a clock drops nothing that was acknowledged then.
 		if m.kept = m.At; m.Undated {
 			m.kept = began
@@ -109,6 +113,11 @@ func (p *Post) Send(ctx context.Context, m Message) (Message, error) {
 	m.At, m.Delivered, m.Refused = p.now(), false, ""
 	sure, _ := p.trusted()
 	m.kept, m.Undated = m.At, !sure
+	value, err := encode(m)
+	if err != nil {
+		return m, err
+	}
+	m.size = len(value)
 	gone, err := p.room(m)
 	if err != nil {
 		return m, err
@@ -119,10 +128,6 @@ func (p *Post) Send(ctx context.Context, m Message) (Message, error) {
 		m.ID = p.all[n-1].ID + 1
 	}
 	p.mu.Unlock()
-	value, err := json.Marshal(m)
-	if err != nil {
-		return m, err
-	}
 	if err := p.drawer.Put(ctx, keyOf(m.ID), value); err != nil {
 		return m, err
 	}
@@ -130,23 +135,34 @@ func (p *Post) Send(ctx context.Context, m Message) (Message, error) {
 	p.all = append(slices.DeleteFunc(p.all, func(old Message) bool { return slices.Contains(gone, old.ID) }), m)
 	p.changed.Ring()
 	p.mu.Unlock()
-	for _, id := range gone {
-		if err := p.drawer.Delete(ctx, keyOf(id)); err != nil {
-			return m, err
-		}
+	for _, id := range gone { // one that comes back with a restart goes by the same rules
+		_ = p.drawer.DeleteSoft(context.WithoutCancel(ctx), keyOf(id))
 	}
 	return m, nil
+}
+
+// encode does without the escapes that HTML asks for: they make six octets of one.
+func encode(m Message) ([]byte, error) {
+	var b bytes.Buffer
+	to := json.NewEncoder(&b)
+	to.SetEscapeHTML(false)
+	err := to.Encode(m)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 // room says which messages make way for one more.
 func (p *Post) room(one Message) (gone []uint64, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	waiting, abroad, over, old := 0, 0, len(p.all)+1-maxMessages, p.aged()
+	waiting, abroad, bytes, over, old := 0, 0, one.size, len(p.all)+1-maxMessages, p.aged()
+	for _, m := range p.all {
+		bytes += m.size
+	}
 	for _, m := range p.all {
 		switch {
-		case old(m), !m.waits() && len(gone) < over:
+		case old(m), !m.waits() && (len(gone) < over || bytes > maxBytes):
 			gone = append(gone, m.ID)
+			bytes -= m.size
 			continue
 		case !m.waits():
 			continue
@@ -157,7 +173,7 @@ func (p *Post) room(one Message) (gone []uint64, err error) {
 			abroad++
 		}
 	}
-	if len(gone) < over || waiting >= maxWaiting || one.abroad() && abroad >= maxAbroad {
+	if len(gone) < over || bytes > maxBytes || waiting >= maxWaiting || one.abroad() && abroad >= maxAbroad {
 		return nil, ErrPostFull
 	}
 	return gone, nil
@@ -194,7 +210,7 @@ func (p *Post) settle(ctx context.Context, id uint64, how func(*Message)) error 
 	m := p.all[i]
 	p.changed.Ring()
 	p.mu.Unlock()
-	value, err := json.Marshal(m)
+	value, err := encode(m)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -32,7 +33,7 @@ func (d *disk) Put(_ context.Context, key string, value []byte) error {
 func (d *disk) PutSoft(ctx context.Context, key string, value []byte) error {
 	return d.Put(ctx, key, value)
 }
-func (d *disk) Delete(_ context.Context, key string) error {
+func (d *disk) DeleteSoft(_ context.Context, key string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.kept, key)
@@ -267,5 +268,33 @@ func TestAMessageIsTriedForAWeek(t *testing.T) {
 	}
 	if got := texts(p.With(alice, bob)); got != "dated undated" {
 		t.Errorf("its sender sees %q", got)
+	}
+}
+
+// Texts of signs that cost six octets each to store are no way to fill the drawers.
+func TestAPostOfficeIsBoundedByWhatItStores(t *testing.T) {
+	d := &disk{kept: map[string][]byte{}}
+	p, err := NewPost(d, time.Now, func() (bool, string) { return true, "" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sign := range []string{"<", "\x01"} {
+		for i := range maxMessages {
+			m := Message{From: alice, To: presence.At(fmt.Sprint("p", i), "example.com"), Text: strings.Repeat(sign, MaxText)}
+			m, err := p.Send(t.Context(), m)
+			if err != nil && !errors.Is(err, ErrPostFull) {
+				t.Fatal(err)
+			}
+			if err == nil {
+				_ = p.Delivered(t.Context(), m.ID)
+			}
+		}
+		stored := 0
+		for _, value := range d.kept {
+			stored += len(value)
+		}
+		if stored > maxBytes+maxMessages*len(`,"d":true`) || len(d.kept) < maxBytes/(7*MaxText) {
+			t.Errorf("%q: %d messages of %d octets in all", sign, len(d.kept), stored)
+		}
 	}
 }

@@ -226,7 +226,8 @@ func (d *drawer) Delete(_ context.Context, key string) error {
 	delete(d.kept, key)
 	return nil
 }
-func (d *drawer) Each(string, func(string, []byte) error) error { return nil }
+func (d *drawer) DeleteSoft(ctx context.Context, key string) error { return d.Delete(ctx, key) }
+func (d *drawer) Each(string, func(string, []byte) error) error    { return nil }
 
 // trueClock believes itself.
 type trueClock struct{ wrong bool }

@@ -20,14 +20,7 @@ type keeper struct {
 	ready  chan struct{}
 
 	mu   sync.Mutex
-	jobs []job
-}
-
-// job is one record to write; a nil value deletes.
-type job struct {
-	key   string
-	value []byte
-	done  func(error) // may be nil; must not block
+	jobs []ledger.Entry
 }
 
 func newKeeper(d ledger.Drawer, log *slog.Logger) *keeper {
@@ -36,13 +29,13 @@ func newKeeper(d ledger.Drawer, log *slog.Logger) *keeper {
 
 // put writes a record; done is called when it is on disk.
 func (k *keeper) put(tag string, value []byte, done func(error)) {
-	k.add(job{keyPrefix + tag, value, done})
+	k.add(ledger.Entry{Key: keyPrefix + tag, Value: value, Done: done})
 }
 
 // drop forgets a record. Nobody waits for that: one that comes back is ended again.
-func (k *keeper) drop(tag string) { k.add(job{key: keyPrefix + tag}) }
+func (k *keeper) drop(tag string) { k.add(ledger.Entry{Key: keyPrefix + tag}) }
 
-func (k *keeper) add(j job) {
+func (k *keeper) add(j ledger.Entry) {
 	k.mu.Lock()
 	k.jobs = append(k.jobs, j)
 	k.mu.Unlock()
@@ -56,7 +49,7 @@ func (k *keeper) run(ctx context.Context) error {
 	for {
 		select {
 		case <-k.ready:
-			k.write(k.take())
+			k.drawer.Write(k.take()...)
 		case <-ctx.Done():
 			k.finish()
 			return ctx.Err()
@@ -64,7 +57,7 @@ func (k *keeper) run(ctx context.Context) error {
 	}
 }
 
-func (k *keeper) take() []job {
+func (k *keeper) take() []ledger.Entry {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	jobs := k.jobs
@@ -78,34 +71,10 @@ const finishWithin = time.Second
 // finish writes what is left and waits for all that went before, since a
 // subscription that ended is not to come back; the ledger outlives its drivers.
 func (k *keeper) finish() {
-	written := make(chan struct{})
-	k.write(k.take())
-	k.drawer.Write(nil, func(error) { close(written) })
-	select {
-	case <-written:
-	case <-time.After(finishWithin):
-		k.log.Warn("subscriptions may not be on disk: it is slow")
+	ctx, stop := context.WithTimeout(context.Background(), finishWithin)
+	defer stop()
+	k.drawer.Write(k.take()...)
+	if err := k.drawer.Delete(ctx, keyPrefix+"none"); err != nil { // the last in line
+		k.log.Warn("subscriptions may not be on disk", "err", err)
 	}
-}
-
-func (k *keeper) write(jobs []job) {
-	entries, put := make([]ledger.Entry, len(jobs)), false
-	for i, j := range jobs {
-		entries[i] = ledger.Entry{Key: j.key, Value: j.value}
-		put = put || j.value != nil
-	}
-	if !put {
-		k.drawer.Write(entries, nil)
-		return
-	}
-	k.drawer.Write(entries, func(err error) {
-		if err != nil {
-			k.log.Warn("subscriptions are not on disk", "count", len(jobs), "err", err)
-		}
-		for _, j := range jobs {
-			if j.done != nil {
-				j.done(err)
-			}
-		}
-	})
 }

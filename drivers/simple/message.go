@@ -1,9 +1,11 @@
 package simple
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"mime"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -43,7 +45,7 @@ func (r *run) message(ctx context.Context, in *sip.Incoming) {
 	switch peer := r.peerOf(m.To); {
 	case peer != nil:
 		m.Hops, no = r.mayPass(in, who, m.To, peer)
-	case !r.person(ctx, m.To):
+	case !r.person(m.To):
 		no = &refusal{status: 404}
 	}
 	if no != nil {
@@ -67,7 +69,7 @@ func (r *run) message(ctx context.Context, in *sip.Incoming) {
 // Our own people's may, and nobody else's, and none goes back to where it came from:
 // so two servers never send each other round, and a longer circle ends by the hops.
 func (d *Driver) mayPass(in *sip.Incoming, who caller, to presence.Presentity, peer *Peer) (hops int, no *refusal) {
-	if back := who.peer != nil && (who.peer.Target == peer.Target || peer.From.IsSingleIP() && peer.From.Contains(in.Source.Addr())); back || !d.local(who.as) {
+	if back := who.peer != nil && (who.peer.Target == peer.Target || peer.at(in.Source)); back || !d.local(who.as) {
 		return 0, &refusal{status: 403}
 	}
 	// What the Request-URI had escaped must not make another address of it.
@@ -84,12 +86,24 @@ func (d *Driver) mayPass(in *sip.Incoming, who caller, to presence.Presentity, p
 	return min(left, maxHops) - 1, nil
 }
 
+// at reports whether a peer is known to be where a request came from. By TCP the
+// port says nothing, and two servers may share an address.
+func (p *Peer) at(source netip.AddrPort) bool {
+	if p.From.IsSingleIP() && p.From.Contains(source.Addr()) {
+		return true
+	}
+	target, err := sip.ParseURI(p.Target)
+	if err != nil {
+		return false
+	}
+	at, err := netip.ParseAddr(strings.Trim(target.Host, "[]"))
+	port := cmp.Or(target.Port, 5060)
+	return err == nil && netip.AddrPortFrom(at.Unmap(), uint16(port)) == source
+}
+
 const maxHops = 70 // RFC 3261 §8.1.1.6
 
-func (r *run) person(ctx context.Context, of presence.Presentity) (is bool) {
-	_ = r.do(ctx, func() {
-		w := r.of[of]
-		is = w != nil && w.known && w.doc.Kind == presence.KindPerson
-	})
-	return is
+func (r *run) person(of presence.Presentity) bool {
+	kind, known := r.known.kind(of)
+	return known && kind == presence.KindPerson
 }

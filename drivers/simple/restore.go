@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"pilotlight/agent/access"
+	"pilotlight/agent/ledger"
 	"pilotlight/drivers/internal/event"
 )
 
@@ -38,7 +39,7 @@ func (r *run) restore() error {
 		return err
 	}
 	for _, key := range gone {
-		r.keep.add(job{key: key})
+		r.keep.add(ledger.Entry{Key: key})
 	}
 	for i, s := range all {
 		if !r.admit(s) {

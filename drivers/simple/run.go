@@ -18,7 +18,7 @@ type run struct {
 	ctx   context.Context
 	log   *slog.Logger
 	inbox *mailbox
-	docs  chan presence.Document
+	docs  chan []presence.Document
 	keep  *keeper
 	tasks *errgroup.Group
 	came  *callers
@@ -54,7 +54,7 @@ type watched struct {
 const fresh = 10 * time.Second
 
 func newRun(d *Driver, ctx context.Context, tasks *errgroup.Group) *run {
-	r := &run{Driver: d, ctx: ctx, tasks: tasks, log: d.log, inbox: newMailbox(), came: newCallers(), docs: make(chan presence.Document),
+	r := &run{Driver: d, ctx: ctx, tasks: tasks, log: d.log, inbox: newMailbox(), came: newCallers(), docs: make(chan []presence.Document),
 		subs: map[string]*subscription{}, of: map[presence.Presentity]*watched{}, watchers: map[presence.Presentity]int{},
 		known: directory{kinds: map[presence.Presentity]presence.Kind{}}, timer: time.NewTimer(time.Hour)}
 	r.keep = newKeeper(d.n.Drawer, d.log)
@@ -85,26 +85,32 @@ func (l *directory) kind(of presence.Presentity) (presence.Kind, bool) {
 	return kind, known
 }
 
-// follow hands documents to the loop, one at a time: that takes the others that
-// wait by then. While it is at work the feed conflates.
+// documentsAtOnce bounds how long requests wait for documents.
+const documentsAtOnce = 64
+
+// follow hands documents to the loop, some at a time. While that is at work the
+// feed conflates.
 func (r *run) follow(ctx context.Context, feed *ledger.Feed[presence.Document]) error {
 	for {
 		doc, err := feed.Next(ctx)
 		if err != nil {
 			return err
 		}
+		docs := []presence.Document{doc}
+		for more := true; more && len(docs) < documentsAtOnce; {
+			if doc, more = feed.TryNext(); more {
+				docs = append(docs, doc)
+			}
+		}
 		select {
-		case r.docs <- doc:
+		case r.docs <- docs:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
-// documentsAtOnce bounds how long requests wait for documents.
-const documentsAtOnce = 64
-
-func (r *run) loop(ctx context.Context, feed *ledger.Feed[presence.Document]) error {
+func (r *run) loop(ctx context.Context) error {
 	defer r.timer.Stop()
 	var list []func()
 	for {
@@ -114,25 +120,16 @@ func (r *run) loop(ctx context.Context, feed *ledger.Feed[presence.Document]) er
 			for _, f := range list {
 				f()
 			}
-		case doc := <-r.docs:
-			r.changed(doc)
-			r.more(feed)
+		case docs := <-r.docs:
+			for _, doc := range docs {
+				r.changed(doc)
+			}
 		case <-r.timer.C:
 			r.ring(time.Now())
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 		r.setTimer()
-	}
-}
-
-func (r *run) more(feed *ledger.Feed[presence.Document]) {
-	for range documentsAtOnce {
-		doc, more := feed.TryNext()
-		if !more {
-			return
-		}
-		r.changed(doc)
 	}
 }
 
@@ -149,8 +146,8 @@ func (r *run) watch(of presence.Presentity) *watched {
 // changed takes a document: whoever watches its presentity may have to be told.
 func (r *run) changed(doc presence.Document) {
 	w := r.watch(doc.Of)
-	if w.list != nil || doc.Rev.Compare(w.doc.Rev) < 0 {
-		return // a device by a list's name, or overtaken on its way here
+	if w.list != nil {
+		return // a device by a list's name
 	}
 	if !w.known && !ledger.Gone(doc) {
 		w.lives++

@@ -5,7 +5,7 @@
 // documents by one feed and renders a body once for all watchers who see the
 // same. Requests reach it from the endpoint's handlers as functions; answers to
 // NOTIFYs come back the same way. The loop never waits: not for a disk (the
-// keeper does), not for a watcher (the endpoint's lean path does).
+// handlers do), not for a watcher (the endpoint's lean path does).
 //
 // At most one NOTIFY of a dialog is under way. What changes meanwhile is told
 // by the next one, so that a watcher never hears an older state after a newer
@@ -180,7 +180,7 @@ func (d *Driver) Run(ctx context.Context) error {
 	}
 	spawn := func(f func() error) { tasks.Go(func() error { return supervise.Guard(f) }) }
 	spawn(func() error { return r.follow(inner, feed) })
-	spawn(func() error { return r.loop(inner, feed) })
+	spawn(func() error { return r.loop(inner) })
 	spawn(func() error { return r.keep.run(inner) })
 	spawn(func() error { return r.obey(inner) })
 	spawn(func() error { return r.postman(inner) })

@@ -29,7 +29,7 @@ func Get() (int, error) {
 	if given.ports == nil {
 		given.ports = map[int]bool{}
 	}
-	var why error
+	why := errors.New("all are given")
 	for range 100 {
 		port := lowest + 2*rand.IntN(count/2)
 		if given.ports[port] {
