@@ -5,7 +5,7 @@ set -euo pipefail
 
 packages=(
   kamailio kamailio-presence-modules kamailio-xml-modules kamailio-sqlite-modules sqlite3 sip-tester
-  baresip-core snmpd snmp snmpsim chromium libxml2-utils fuse3 procps iproute2
+  baresip-core linphone-cli snmpd snmp snmpsim chromium libxml2-utils fuse3 procps iproute2
 )
 
 missing=()

@@ -41,6 +41,32 @@ func TestASoftPhoneSeesAColleagueOnThePhone(t *testing.T) {
 	shows("after it", "Online", "Online")
 }
 
+// TestALinphoneSeesAColleagueOnThePhone: the same by another soft phone, which has
+// words of its own for that.
+func TestALinphoneSeesAColleagueOnThePhone(t *testing.T) {
+	if !peers.Need(t, "linphonec") {
+		return
+	}
+	addr := ""
+	s := tell(t, branch.Options{Phones: 4}, func(_ *branch.Branch, yaml string) string {
+		addr = listensAt.FindStringSubmatch(yaml)[1]
+		return yaml
+	})
+	const alice, bob = "sip:alice@example.com", "sip:bob@example.com"
+	soft := peers.LinphoneWatches(t, "carol", "example.com", addr, alice, bob)
+	shows := func(when, ofAlice, ofBob string) {
+		t.Helper()
+		s.a.Until(toldWithin, fmt.Sprintf("%s linphone shows alice %s and bob %s", when, ofAlice, ofBob), func() bool {
+			return soft.Friend(alice) == ofAlice && soft.Friend(bob) == ofBob
+		})
+	}
+	shows("at first", "Online", "Online")
+	s.play("call alice bob\nanswer bob")
+	shows("on the call", "On the phone", "On the phone")
+	s.play("hangup alice")
+	shows("after it", "Online", "Online")
+}
+
 // TestSIPpPublishesAndWatches: an independent generator's PUBLISH, change and
 // removal, and its SUBSCRIBE with the first NOTIFY, without a failure.
 func TestSIPpPublishesAndWatches(t *testing.T) {
