@@ -27,8 +27,13 @@ type Dialog struct {
 	Remote    netip.AddrPort // Incoming.Source
 	Local     netip.AddrPort // Incoming.Local
 
-	way atomic.Pointer[dialogWay]
+	way     atomic.Pointer[dialogWay]
+	retired atomic.Bool
 }
+
+// Retire keeps what was given to Send and is still looking for its way, a name or a
+// connection, from going out: another dialog took the place of this one. It fails.
+func (d *Dialog) Retire() { d.retired.Store(true) }
 
 // InDialog is a request to send in a dialog.
 type InDialog struct {

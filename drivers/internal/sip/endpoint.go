@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -83,6 +84,7 @@ type Endpoint struct {
 	auth   challenges
 	papers *papers // for TLS
 	failed failures
+	hosts  atomic.Pointer[[]func(Visitor, bool)] // who is told of visitors
 
 	// bind opens a datagram socket; a test puts a faulty one in its place.
 	bind func(ctx context.Context, network, addr string) (net.PacketConn, error)

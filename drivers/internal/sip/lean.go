@@ -34,6 +34,7 @@ var (
 	errStopped = errors.New("the endpoint stopped")
 	errLost    = errors.New("connection lost")
 	errTooLong = errors.New("longer than a datagram")
+	errRetired = errors.New("given up")
 )
 
 // ticket names one transaction: its slot, and the nonce without which a

@@ -73,6 +73,9 @@ func (s *serving) goSlowWay(d *Dialog, r InDialog, t ticket) {
 		ctx, cancel := context.WithTimeout(s.ctx, exchangeTime)
 		defer cancel()
 		w, err := s.slowWay(ctx, d)
+		if d.retired.Load() {
+			err = errRetired
+		}
 		if err == nil {
 			err = s.put(w, &r, t, time.Now())
 		}

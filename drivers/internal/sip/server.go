@@ -55,6 +55,9 @@ func (s *serving) request(m *message, f *fault, a arrival) {
 		s.refuse(m, x, f, a)
 		return
 	}
+	if a.stream != nil {
+		a.stream.show(m, a.at)
+	}
 	switch {
 	case m.method == "CANCEL":
 		s.cancelled(m, x, a)

@@ -34,10 +34,12 @@ type serving struct {
 	closed  bool
 	streams map[farEnd]*stream // the latest to each
 	census  census             // all that are open
-	invites map[txKey]*serverTx
-	clients map[string]*clientTx
-	calls   map[string]*callQueue
-	pending int // requests in queues
+	// visitors are those that were accepted, and are neither new nor over.
+	visitors map[netip.Addr][]*stream
+	invites  map[txKey]*serverTx
+	clients  map[string]*clientTx
+	calls    map[string]*callQueue
+	pending  int // requests in queues
 
 	kept    *keptTable
 	work    chan *callQueue // taken by whoever rests
@@ -58,7 +60,7 @@ func newServing(ctx context.Context, e *Endpoint) *serving {
 	return &serving{e: e, ctx: ctx,
 		stateless: gate{n: e.cfg.StatelessPerSec, interval: time.Second},
 		complain:  gate{n: quietBurst, interval: quietInterval},
-		streams:   map[farEnd]*stream{}, census: newCensus(), invites: map[txKey]*serverTx{},
+		streams:   map[farEnd]*stream{}, census: newCensus(), visitors: map[netip.Addr][]*stream{}, invites: map[txKey]*serverTx{},
 		kept: newKeptTable(e.cfg.Transactions, e.trying), work: make(chan *callQueue), clients: map[string]*clientTx{}, calls: map[string]*callQueue{}, lean: newLean(e.cfg.InFlight), budget: newBudget(e.cfg.SourcePerSec, e.cfg.Unmetered)}
 }
 

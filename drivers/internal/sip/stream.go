@@ -45,6 +45,7 @@ type stream struct {
 	queue   [][]byte
 	queued  int // octets in the queue or being written
 	writing bool
+	words   words // of a visitor
 	drains  sync.WaitGroup
 }
 
@@ -114,6 +115,7 @@ func (st *stream) run() {
 	if !st.shake() {
 		return
 	}
+	st.arrive()
 	r := bufio.NewReaderSize(st.conn, 4<<10)
 	for {
 		if !st.awaitMessage(r) || !st.readMessage(r) {
@@ -139,6 +141,7 @@ func (st *stream) end() {
 		delete(s.streams, st.far())
 	}
 	s.mu.Unlock()
+	st.depart()
 	st.settle()
 	st.flush() // the answer to what ended it
 	if s.ctx.Err() == nil {
