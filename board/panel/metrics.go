@@ -43,7 +43,7 @@ var (
 	descPolls         = desc("polls_total", "Polls by driver and outcome.", "driver", "outcome")
 	descPollTime      = desc("poll_duration_seconds", "How long polls took.", "driver")
 	descSubscriptions = desc("subscriptions", "SIP subscriptions by event package.", "package")
-	descUnreachable   = desc("subscriptions_unreachable", "SIP subscriptions whose watcher's connection is gone.")
+	descUnreachable   = desc("subscriptions_unreachable", "SIP subscriptions whose watcher's connection is gone, and that were told nothing since.")
 	descNotified      = desc("notifications_total", "NOTIFYs by what became of them.", "outcome")
 	descRefused       = desc("sip_requests_refused_total", "SIP requests that were refused, by method and class of the answer.", "method", "class")
 	descDropped       = desc("sip_dropped_total", "What came by SIP and was thrown away without an answer, by reason.", "reason")

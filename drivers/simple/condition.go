@@ -68,7 +68,9 @@ func (r *run) satisfy(s *subscription, cond string, now time.Time) {
 	if cond == always {
 		return
 	}
-	s.again, s.sent = false, cond
+	s.sent = cond
+	// A version that may not have come is not built upon: what is next is told in full.
+	s.again = s.again && (s.in.list != nil || s.pkg.tell != nil)
 	switch {
 	case s.how == access.Confirm || s.how == access.Block:
 	case s.in.list != nil:

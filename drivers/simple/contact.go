@@ -23,7 +23,7 @@ func target(in *sip.Incoming) (string, *refusal) {
 		return "", &refusal{status: 400}
 	}
 	to, err := sip.ParseURI(contact.URI)
-	if err != nil || to.Scheme != "sip" || len(transportOf(to)) == 0 {
+	if err != nil || !served(to, in.Transport) {
 		return "", &refusal{status: 400}
 	}
 	// A route set decides instead (RFC 3261 §12.2.1.1).
@@ -32,7 +32,7 @@ func target(in *sip.Incoming) (string, *refusal) {
 		if err != nil {
 			return "", &refusal{status: 400}
 		}
-		if to, err = sip.ParseURI(first.URI); err != nil || to.Scheme != "sip" || len(transportOf(to)) == 0 {
+		if to, err = sip.ParseURI(first.URI); err != nil || !served(to, in.Transport) {
 			return "", &refusal{status: 400}
 		}
 	}
@@ -42,16 +42,16 @@ func target(in *sip.Incoming) (string, *refusal) {
 	return contact.URI, nil
 }
 
-// transportOf is the transport that a URI names, "any" where it names none, and ""
-// where it is one that there is no socket for.
-func transportOf(u sip.URI) string {
-	switch t := strings.ToLower(u.Params["transport"]); t {
-	case "":
-		return "any"
-	case "udp", "tcp":
-		return t
+// served reports whether somebody at a URI can be told, who came by a transport: by
+// TLS where that was it, too.
+func served(u sip.URI, came string) bool {
+	switch t := strings.ToLower(u.Params["transport"]); {
+	case u.Scheme == "sips", t == "tls":
+		return came == "tls" && (u.Scheme == "sip" || u.Scheme == "sips") && t != "udp"
+	case u.Scheme == "sip":
+		return t == "" || t == "udp" || t == "tcp"
 	}
-	return ""
+	return false
 }
 
 // nowhere says why nobody can be told at to, of a SUBSCRIBE from source to local; 0
@@ -80,17 +80,21 @@ func nowhere(to sip.URI, source, local netip.AddrPort) int {
 	return 0
 }
 
-// streams reports whether the requests of a dialog go by a stream: by the next
-// hop's word, else as the SUBSCRIBE came.
-func (r *record) streams() bool {
+// transport is that of the requests of a dialog: by the next hop's word, else as the
+// SUBSCRIBE came.
+func (r *record) transport() string {
 	next := r.Target
 	if len(r.Route) > 0 {
 		if first, err := sip.ParseAddress(r.Route[0]); err == nil {
 			next = first.URI
 		}
 	}
-	if u, err := sip.ParseURI(next); err == nil && u.Params["transport"] != "" {
-		return transportOf(u) != "udp"
+	u, err := sip.ParseURI(next)
+	switch {
+	case err == nil && u.Scheme == "sips":
+		return "tls"
+	case err == nil && u.Params["transport"] != "":
+		return strings.ToLower(u.Params["transport"])
 	}
-	return r.Transport != "udp"
+	return r.Transport
 }

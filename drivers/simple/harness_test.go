@@ -45,13 +45,16 @@ type server struct {
 	guard  *sip.Guard
 	pause  time.Duration // after a first failure; 0: as ever
 	far    time.Duration // for an answer of a peer; 0: as ever
+	tls    sip.TLS
+	ready  func() // when the sockets are open, and nobody serves yet
 
-	ledger *ledger.Ledger
-	access *access.Watchers
-	post   *relay.Post
-	driver *Driver
-	addr   netip.AddrPort
-	stop   func()
+	endpoint *sip.Endpoint
+	ledger   *ledger.Ledger
+	access   *access.Watchers
+	post     *relay.Post
+	driver   *Driver
+	addr     netip.AddrPort
+	stop     func()
 }
 
 func person(user, name, line string, phones ...string) presence.Observation {
@@ -90,7 +93,7 @@ func (s *server) start() {
 	}
 	l, err := ledger.Open(ledger.Config{Path: s.path, Domain: s.c.Domain, Static: s.static, Log: log})
 	check(err)
-	e, err := sip.New(sip.Config{Listen: s.listen}, log)
+	e, err := sip.New(sip.Config{Listen: s.listen, TLS: s.tls}, log)
 	check(err)
 	w, err := access.NewWatchers(s.rules, l.Drawer("watchers"))
 	check(err)
@@ -102,7 +105,12 @@ func (s *server) start() {
 	check(err)
 	d.pause, d.farWithin = cmp.Or(s.pause, d.pause), cmp.Or(s.far, d.farWithin)
 	var stops []func()
-	for _, run := range []func(context.Context) error{l.Run, e.Run, d.Run} {
+	s.endpoint = e
+	for i, run := range []func(context.Context) error{l.Run, e.Run, d.Run} {
+		if i == 2 && s.ready != nil {
+			check(e.Ready(s.t.Context()))
+			s.ready()
+		}
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan error, 1)
 		go func() { done <- run(ctx) }()
@@ -123,7 +131,7 @@ func (s *server) start() {
 	defer cancel()
 	check(e.Ready(ctx))
 	s.ledger, s.access, s.post, s.driver, s.addr = l, w, post, d, e.Addr("udp")
-	s.listen = []string{"udp:" + e.Addr("udp").String(), "tcp:" + e.Addr("tcp").String()}
+	s.listen = append([]string{"udp:" + e.Addr("udp").String(), "tcp:" + e.Addr("tcp").String()}, s.listen[2:]...)
 	s.until("it serves the first", func() bool {
 		r := d.now.get()
 		known := false
@@ -171,18 +179,19 @@ func readMessage(b []byte) (m message, err error) {
 
 // phone is a user agent by hand, over UDP or a stream.
 type phone struct {
-	t     testing.TB
-	conn  net.PacketConn // or
-	tcp   net.Conn
-	in    *bufio.Reader // of tcp
-	at    string        // its address
-	to    net.Addr
-	where string // its Contact; empty: sip:me@ its address
-	from  string // URI
-	tag   string
-	calls int
-	mute  bool // answers no NOTIFY
-	late  []message
+	t         testing.TB
+	conn      net.PacketConn // or
+	tcp       net.Conn
+	in        *bufio.Reader // of tcp
+	at        string        // its address
+	to        net.Addr
+	where     string // its Contact; empty: sip:me@ its address
+	transport string // of a stream; empty: TCP
+	from      string // URI
+	tag       string
+	calls     int
+	mute      bool // answers no NOTIFY
+	late      []message
 }
 
 func newPhone(s *server, user string) *phone {
@@ -289,8 +298,8 @@ func (p *phone) send(r request) request {
 		contact = "sip:me@" + p.at
 	}
 	if p.tcp != nil {
-		transport = "TCP"
-		contact += ";transport=tcp"
+		transport = cmp.Or(p.transport, "TCP")
+		contact += ";transport=" + strings.ToLower(transport)
 	}
 	if r.to != "" {
 		to = r.to

@@ -35,6 +35,7 @@ func (r *run) message(ctx context.Context, in *sip.Incoming) {
 		r.refuse(in, no)
 		return
 	}
+	r.vouch(in, who)
 	kind, params, err := mime.ParseMediaType(in.Header.Get("Content-Type"))
 	charset := strings.ToLower(params["charset"])
 	if err != nil || kind != textType || charset != "" && charset != "utf-8" && charset != "us-ascii" {

@@ -40,12 +40,16 @@ type wire struct {
 	dialogs  map[string]*heard      // by Call-ID
 	underWay []*sent
 	faults   []string
+	visits   func(sip.Visitor, bool)
+	visitors []sip.Visitor // streams that are open
 }
 
 // sent is a NOTIFY without an answer.
 type sent struct {
 	callID string
 	cseq   uint32
+	over   netip.AddrPort // the visitor's stream
+	guess  bool           // on which nothing was said that made it hers
 	done   func(sip.Answer)
 }
 
@@ -58,7 +62,8 @@ type heard struct {
 	cseq     uint32 // of the last NOTIFY
 	shown           // and before a NOTIFY that it has not answered
 	before   shown
-	busy     bool   // a NOTIFY waits for its answer
+	busy     bool // a NOTIFY waits for its answer
+	by       netip.AddrPort
 	unsure   bool   // its stream is gone: it is told when it subscribes again
 	ending   bool   // it was unsubscribed
 	over     bool   // it was told so, or it is gone
@@ -88,14 +93,17 @@ func (w *wire) Send(d *sip.Dialog, r sip.InDialog, done func(sip.Answer)) {
 		w.fault("%s: CSeq %d, %s, and it was over", d.CallID, r.CSeq, r.SubscriptionState)
 	case r.CSeq <= h.cseq:
 		w.fault("%s: CSeq %d after %d", d.CallID, r.CSeq, h.cseq)
-	case h.busy:
+	case h.busy && (!h.stream || h.by == d.Remote):
 		w.fault("%s: CSeq %d beside %d", d.CallID, r.CSeq, h.cseq)
 	}
-	h.cseq, h.busy, h.awaiting = r.CSeq, true, false
-	h.before = h.shown
+	if !h.busy {
+		h.before = h.shown // else one was given up, and whoever has it may have missed it
+	}
+	h.cseq, h.busy, h.by, h.awaiting = r.CSeq, true, d.Remote, false
 	h.over = h.over || strings.HasPrefix(r.SubscriptionState, "terminated")
 	h.read(w, r)
-	w.underWay = append(w.underWay, &sent{d.CallID, r.CSeq, done})
+	silent := h.stream && slices.ContainsFunc(w.visitors, func(v sip.Visitor) bool { return v.Remote == d.Remote && v.Hop == "" })
+	w.underWay = append(w.underWay, &sent{d.CallID, r.CSeq, d.Remote, silent, done})
 }
 
 // read takes what a NOTIFY shows.
@@ -148,6 +156,7 @@ type world struct {
 	driver *Driver
 	stop   func()
 	calls  int
+	ports  uint16
 }
 
 func (w *world) start() {
@@ -205,13 +214,13 @@ func (w *world) subscribe(stream, list bool) {
 	h := &heard{stream: stream, list: list, shown: shown{version: -1}, asked: 1, awaiting: true}
 	in := &sip.Incoming{Method: "SUBSCRIBE", Event: "presence", CallID: fmt.Sprint("call", w.calls), CSeq: 1,
 		From: sip.Address{URI: "sip:carol@example.com", Params: sip.Params{"tag": "f"}}, To: sip.Address{URI: alice},
-		Source: netip.MustParseAddrPort("192.0.2.9:5060"), Local: netip.MustParseAddrPort("192.0.2.1:5060")}
+		Source: carolAt, Local: agentAt}
 	if list {
 		uri.User = "team"
 		in.Header.Add("Supported", "eventlist")
 	}
 	if stream {
-		transport = "tcp"
+		transport, in.Source = "tcp", w.line()
 	}
 	in.URI, in.Transport = uri, transport
 	for _, f := range []sip.Field{{Name: "Contact", Value: "<sip:carol@192.0.2.9:5060>"}, {Name: "From", Value: "<sip:carol@example.com>;tag=f"},
@@ -236,6 +245,9 @@ func (w *world) again(h *heard, expires string, suppress ...string) {
 	in.CSeq = h.asked
 	in.To.Params = sip.Params{"tag": h.tag}
 	in.Header = nil
+	if h.stream {
+		in.Source = w.line()
+	}
 	in.Header.Add("Contact", "<sip:carol@192.0.2.9:5060>")
 	in.Header.Add("Expires", expires)
 	for _, tag := range suppress {
@@ -248,8 +260,12 @@ func (w *world) again(h *heard, expires string, suppress ...string) {
 	got := w.ask(&in)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if h.stream && h.by != in.Source && got.Status/100 == 2 { // what is under way by another stream is given up
+		h.by, h.busy = in.Source, false
+	}
 	if got.Status == 204 && len(suppress) > 0 {
 		h.awaiting, h.over = false, h.over || expires == "0"
+		h.before = h.shown // it has what it named
 	} else if over && got.Status != 481 || !over && got.Status != 200 && !h.over {
 		w.t.Fatalf("%s: SUBSCRIBE again: %d, over %v", in.CallID, got.Status, over)
 	}
@@ -277,12 +293,19 @@ func (w *world) answer(i int, a sip.Answer) {
 	s := w.underWay[i]
 	w.underWay = append(w.underWay[:i:i], w.underWay[i+1:]...)
 	h := w.dialogs[s.callID]
+	if h.cseq != s.cseq || h.by != s.over { // it was given up
+		w.mu.Unlock()
+		s.done(a)
+		w.settle()
+		return
+	}
 	h.busy = false
+	guessed := s.guess && slices.ContainsFunc(w.visitors, func(v sip.Visitor) bool { return v.Remote == s.over })
 	switch {
 	case a.Err == nil && a.Status == 200:
 	case a.Status == 500, errors.Is(a.Err, sip.ErrFull): // it was not taken, and is told again
 		h.shown = h.before
-	case a.Err != nil && h.stream && !h.ending:
+	case guessed && a.Status != 200, a.Err != nil && h.stream && !h.ending:
 		h.unsure = true
 	default:
 		h.over = true
@@ -319,7 +342,7 @@ func TestWhateverHappensDialogsAreToldInOrder(t *testing.T) {
 		restart := func() {
 			w.settle()
 			w.stop()
-			w.underWay = nil
+			w.underWay, w.visitors = nil, nil
 			for _, h := range w.dialogs {
 				h.busy, h.unsure, h.over = false, false, h.over || h.ending // whoever lives is told anew
 			}
@@ -337,12 +360,20 @@ func TestWhateverHappensDialogsAreToldInOrder(t *testing.T) {
 			},
 			"publish": publish, "publish too": publish,
 			"answered": answered, "answered too": answered, "answered again": answered,
-			"failed":   answer(sip.Answer{Status: 500}),
-			"too many": answer(sip.Answer{Err: &sip.Error{Err: sip.ErrFull}}),
-			"lost":     answer(sip.Answer{Err: &sip.Error{Err: syscall.ECONNREFUSED}}),
-			"gone":     answer(sip.Answer{Status: 481}),
-			"restart":  func(t *rapid.T) { restart() },
+			"failed":         answer(sip.Answer{Status: 500}),
+			"too many":       answer(sip.Answer{Err: &sip.Error{Err: sip.ErrFull}}),
+			"lost":           answer(sip.Answer{Err: &sip.Error{Err: syscall.ECONNREFUSED}}),
+			"gone":           answer(sip.Answer{Status: 481}),
+			"restart":        func(t *rapid.T) { restart() },
+			"a stream opens": func(*rapid.T) { w.opens() },
+			"a stream ends":  func(t *rapid.T) { w.ends(rapid.IntRange(0, 3).Draw(t, "stream")) },
+			"a stream speaks": func(t *rapid.T) {
+				if n := len(w.visitors); n > 0 {
+					w.speaks(rapid.IntRange(0, 3).Draw(t, "stream")%n, rapid.SampledFrom([]string{carolIs, carolIs, "sip:dave@192.0.2.9"}).Draw(t, "contact"))
+				}
+			},
 			"": func(t *rapid.T) {
+				w.sound()
 				w.mu.Lock()
 				defer w.mu.Unlock()
 				for _, f := range w.faults {

@@ -22,7 +22,7 @@ func (r *run) want(s *subscription, d due) {
 // so that the newest state is told after the last was answered (EV-16), and
 // changes no closer than the interval (EV-17).
 func (r *run) kick(s *subscription) {
-	if s.busy || s.due == nothing || s.ended || s.unreachable && s.due < asked {
+	if s.busy || s.due == nothing || s.ended || s.way == wayShut && s.due < asked {
 		return
 	}
 	if s.Paused && s.due < asked {
@@ -105,6 +105,9 @@ func (s *subscription) state(now time.Time) string {
 func (r *run) notify(s *subscription, state string, n notice) {
 	s.busy, s.sent = true, n.etag
 	s.cseq++
+	cseq := s.cseq
+	s.awaited = cseq
+	_, s.flown = r.on[s.flow()]
 	req := sip.InDialog{Method: "NOTIFY", CSeq: s.cseq, Event: event.Header{Package: s.Package, ID: s.EventID}.String(),
 		SubscriptionState: state, ContentType: n.kind, Body: n.octets}
 	if s.List {
@@ -114,22 +117,26 @@ func (r *run) notify(s *subscription, state string, n notice) {
 		req.Header.Add("SIP-ETag", n.etag) // CN-01
 	}
 	r.n.Endpoint.Send(s.dialog, req, func(a sip.Answer) {
-		r.inbox.post(func() { r.answered(s, a) })
+		r.inbox.post(func() { r.answered(s, cseq, a) })
 	})
 }
 
 // answered takes what became of a NOTIFY (RFC 6665 §4.2.2, EV-11).
-func (r *run) answered(s *subscription, a sip.Answer) {
-	s.busy = false
+func (r *run) answered(s *subscription, cseq uint32, a sip.Answer) {
 	what := s.verdict(a)
 	r.count.answered(what == told)
-	if s.ended {
+	if s.ended || s.awaited != cseq {
+		return
+	}
+	s.busy, s.awaited = false, 0
+	if s.way == wayGuessed && what != told {
+		r.takeBack(s)
 		return
 	}
 	switch what {
 	case told:
 		s.again, s.failures = false, 0
-		r.reached(s, true)
+		r.heard(s)
 		if !s.met {
 			s.met = true
 			r.arrived(s)
@@ -143,8 +150,7 @@ func (r *run) answered(s *subscription, a sip.Answer) {
 			return
 		}
 		s.again, s.due = true, max(s.due, change)
-		r.reached(s, false) // it may come back, and is told then
-		return
+		r.fails(s)
 	case failed:
 		s.again, s.due = true, max(s.due, change)
 		s.heldUntil = time.Now().Add(s.pause(r.pause, a))
@@ -158,7 +164,7 @@ type verdict uint8
 const (
 	told   verdict = iota
 	failed         // this one transaction (RFC 5057): tried again
-	lost           // the stream is gone, and nobody takes a new one
+	lost           // the stream is gone, or nobody takes one
 	over           // nobody is there any more
 )
 

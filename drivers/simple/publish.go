@@ -56,6 +56,7 @@ func (r *run) publication(ctx context.Context, in *sip.Incoming) (p presence.Pub
 		}
 		who.as = p.Of
 	}
+	r.vouch(in, who)
 	if who.peer == nil && who.as != p.Of {
 		return p, &refusal{status: 403} // PUB-11
 	}

@@ -33,7 +33,13 @@ func (r *run) restore() error {
 			gone = append(gone, key)
 			return nil
 		}
-		s.open()
+		if s.open(); s.stream && !r.isOpen(s) {
+			s.way = wayGone
+			if len(s.Route) > 0 {
+				s.way = wayDial
+			}
+			s.open()
+		}
 		all = append(all, s)
 		return nil
 	})
@@ -49,6 +55,7 @@ func (r *run) restore() error {
 			r.keep.drop(s.LocalTag)
 			continue
 		}
+		r.reached(s, !s.way.lost())
 		s.heldUntil = now.Add(over * time.Duration(i) / time.Duration(len(all)))
 		switch reason := r.resume(s); reason {
 		case "":

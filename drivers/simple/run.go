@@ -29,6 +29,7 @@ type run struct {
 	watchers map[presence.Presentity]int // subscriptions of each
 	alarms   alarms
 	timer    *time.Timer
+	moorings
 
 	everybody *list
 	listed    int // members of all list subscriptions
@@ -56,7 +57,7 @@ const fresh = 10 * time.Second
 func newRun(d *Driver, ctx context.Context, tasks *errgroup.Group) *run {
 	r := &run{Driver: d, ctx: ctx, tasks: tasks, log: d.log, inbox: newMailbox(), came: newCallers(), docs: make(chan []presence.Document),
 		subs: map[string]*subscription{}, of: map[presence.Presentity]*watched{}, watchers: map[presence.Presentity]int{},
-		known: directory{kinds: map[presence.Presentity]presence.Kind{}}, timer: time.NewTimer(time.Hour)}
+		known: directory{kinds: map[presence.Presentity]presence.Kind{}}, timer: time.NewTimer(time.Hour), moorings: newMoorings()}
 	r.keep = newKeeper(d.n.Drawer, d.log)
 	r.newLists()
 	return r
@@ -188,6 +189,7 @@ func (r *run) admit(s *subscription) bool {
 		r.listed += s.weight
 	}
 	r.count.subscribed(s.Package, 1)
+	r.moor(s)
 	r.wake(s)
 	r.watchersChanged(s)
 	return true
@@ -212,6 +214,7 @@ func (r *run) remove(s *subscription) {
 		}
 	}
 	r.count.subscribed(s.Package, -1)
+	r.unmoor(s)
 	if s.unreachable {
 		r.count.reach(1)
 	}

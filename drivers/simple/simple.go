@@ -65,6 +65,8 @@ type Endpoint interface {
 	Ready(context.Context) error // waits for the sockets
 	Send(*sip.Dialog, sip.InDialog, func(sip.Answer))
 	Do(context.Context, *sip.Request) (*sip.Response, error)
+	Visits(func(v sip.Visitor, over bool))
+	Visitors(from netip.Addr) []sip.Visitor
 }
 
 // Access says who may watch whom, and who somebody is.
@@ -131,6 +133,7 @@ func New(c Config, n Needs, log *slog.Logger) (*Driver, error) {
 	if err := n.Endpoint.Handle(publish, d.running((*run).publish)); err != nil {
 		return nil, fmt.Errorf("simple: %w", err)
 	}
+	n.Endpoint.Visits(d.visits)
 	return d, nil
 }
 
@@ -186,6 +189,7 @@ func (d *Driver) Run(ctx context.Context) error {
 	spawn(func() error { return r.obey(inner) })
 	spawn(func() error { return r.postman(inner) })
 	d.now.set(r)
+	r.inbox.post(r.lookForAll)
 	err = tasks.Wait()
 	d.now.set(nil)
 	if ctx.Err() != nil {

@@ -2,6 +2,7 @@ package simple
 
 import (
 	"context"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +22,7 @@ func (r *run) subscribe(ctx context.Context, in *sip.Incoming) {
 		r.refuse(in, no)
 		return
 	}
+	r.vouch(in, who)
 	expires, no := r.expires(in)
 	if no != nil {
 		r.refuse(in, no)
@@ -103,6 +105,7 @@ func (d *Driver) newSubscription(in *sip.Incoming, who caller, expires time.Dura
 		Remote: in.Header.Get("From"), Target: contact, Route: in.Header.List("Record-Route"),
 		Transport: in.Transport, Peer: in.Source, ContactAt: in.Local, RemoteSeq: in.CSeq,
 		Reserve: reserveBy, Expires: now.Add(expires), UserAgent: cut(in.Header.Get("User-Agent"), 64), List: hasList(in), Paused: condition(in) == always,
+		ByAddress: !who.account,
 	}
 	s.Local = in.Header.Get("To") + ";tag=" + s.LocalTag
 	s.record.own()
@@ -133,9 +136,13 @@ func (s *subscription) choose() string {
 
 // open makes the dialog that NOTIFYs are sent in.
 func (s *subscription) open() {
-	s.stream = s.streams()
+	s.by = s.transport()
+	s.stream = s.by != "udp"
 	s.dialog = &sip.Dialog{Target: s.Target, Route: s.Route, From: s.Local, To: s.Remote, CallID: s.CallID,
 		ContactUser: s.Of.User(), Transport: s.Transport, Remote: s.Peer, Local: s.ContactAt}
+	if s.stream && !s.way.flown() {
+		s.dialog.Remote = netip.AddrPort{} // whoever has that port by now is somebody else
+	}
 }
 
 // mayBegin decides, in the loop, whether a subscription begins. A fetch takes no
@@ -233,9 +240,11 @@ func (r *run) refresh(ctx context.Context, in *sip.Incoming, who caller, expires
 		if no = r.mayRefresh(s, in, who); no != nil {
 			return
 		}
+		r.follows(s, in, contact)
 		if expires > 0 {
-			r.renew(s, in, contact, expires)
+			r.renew(s, in, expires)
 			s.proven, s.Paused = who.proven(), cond == always
+			s.ByAddress = s.ByAddress && !who.account
 			rec = s.record
 		}
 		now := time.Now()
@@ -287,23 +296,28 @@ func (r *run) mayRefresh(s *subscription, in *sip.Incoming, who caller) *refusal
 	return nil
 }
 
-// renew takes over what a refresh may change: how long, where the watcher is,
-// and what it accepts (EV-13). The last word of it rules.
-func (r *run) renew(s *subscription, in *sip.Incoming, contact string, expires time.Duration) {
+// follows: the watcher is where its last SUBSCRIBE came from, its end included.
+func (r *run) follows(s *subscription, in *sip.Incoming, contact string) {
+	r.takes(s, wayOpen, func() {
+		if contact != "" {
+			s.Target = contact
+		}
+		s.Peer, s.Transport, s.ContactAt = in.Source, in.Transport, in.Local
+	})
+	r.reached(s, true)
+}
+
+// renew takes over what else a refresh may change: how long, and what the watcher
+// accepts (EV-13). The last word of it rules.
+func (r *run) renew(s *subscription, in *sip.Incoming, expires time.Duration) {
 	s.Expires = time.Now().Add(expires)
-	if contact != "" {
-		s.Target = contact
-	}
-	s.Peer, s.Transport, s.ContactAt = in.Source, in.Transport, in.Local
 	if accept := in.Header.List("Accept"); len(accept) > 0 {
 		if t, ok := event.Choose(accept, s.pkg.types); ok {
 			s.Accept, s.body = owned(accept), t
 		}
 	}
-	s.open()
 	s.failures, s.heldUntil = 0, time.Time{} // it is there, and waits (EV-05)
 	r.wake(s)
-	r.reached(s, true)
 }
 
 // arrived tells the postman that a device of somebody's is there.

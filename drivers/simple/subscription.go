@@ -26,7 +26,13 @@ type subscription struct {
 	began  time.Time          // for winfo
 	event  event.WatcherEvent // why it is in its state, for winfo
 
-	stream      bool       // its NOTIFYs go by one
+	by          string     // the transport of its NOTIFYs
+	stream      bool       // that is one of streams
+	way         way        // how its watcher is told
+	was         way        // before a guess
+	since       time.Time  // when its watcher showed it
+	flown       bool       // the last NOTIFY went by a stream that its watcher opened
+	awaited     uint32     // CSeq of the NOTIFY under way; 0: there is none
 	cseq        uint32     // of the last NOTIFY
 	granted     uint32     // CSeq and version numbers below it are reserved on disk
 	told        event.Told // what it was told, where the package counts
@@ -43,7 +49,7 @@ type subscription struct {
 	rings       time.Time  // when the loop looks at it
 	place       int        // in the alarms, from 1; 0: in none
 	toldAt      time.Time  // when the last NOTIFY for a change went
-	unreachable bool       // its stream is gone, and nobody takes a new one
+	unreachable bool       // its stream is gone; it was told nothing since
 	ended       bool
 	met         bool // a NOTIFY was answered in this life
 	proven      bool // it is its watcher's own, by password or peer: her messages may go there
@@ -84,6 +90,7 @@ type record struct {
 	UserAgent     string
 	List          bool // it is one to a list
 	Paused        bool // nothing is told till the next SUBSCRIBE (RFC 5839)
+	ByAddress     bool // nobody asked for a password; false where that is not known
 }
 
 // reserveBy is how many numbers are reserved at a time: a write for so many NOTIFYs.
@@ -143,6 +150,9 @@ func (r *record) flags() (f byte) {
 	if r.Paused {
 		f |= 2
 	}
+	if r.ByAddress {
+		f |= 4
+	}
 	return f
 }
 
@@ -200,7 +210,7 @@ func decodeRecord(b []byte) (r record, err error) {
 	}
 	r.Expires, r.Handling = time.Unix(at, 0), access.Handling(d.b[n])
 	if b[0] > 1 {
-		r.List, r.Paused = d.b[n+1]&1 != 0, d.b[n+1]&2 != 0
+		r.List, r.Paused, r.ByAddress = d.b[n+1]&1 != 0, d.b[n+1]&2 != 0, d.b[n+1]&4 != 0
 	}
 	return r, nil
 }
