@@ -60,7 +60,13 @@ func (r *run) begin(ctx context.Context, in *sip.Incoming, who caller, expires t
 		return
 	}
 	fetch := expires == 0
-	if err := r.do(ctx, func() { no = r.mayBegin(s, fetch) }); err != nil {
+	var written <-chan error
+	err := r.do(ctx, func() {
+		if no = r.mayBegin(s, fetch); no == nil && !fetch {
+			written = r.save(s)
+		}
+	})
+	if err != nil {
 		r.inbox.post(func() { r.remove(s) }) // should it have been admitted after all
 		return
 	}
@@ -69,7 +75,7 @@ func (r *run) begin(ctx context.Context, in *sip.Incoming, who caller, expires t
 		return
 	}
 	if !fetch {
-		if err := r.durable(ctx, s.LocalTag, s.record); err != nil {
+		if err := r.saved(ctx, written); err != nil {
 			r.inbox.post(func() { r.remove(s) })
 			r.refuse(in, &refusal{status: 500})
 			return
@@ -202,12 +208,18 @@ func (r *run) holder(person, line *watched) bool {
 	return true
 }
 
-// durable waits until a record is on disk.
-func (r *run) durable(ctx context.Context, tag string, rec record) error {
-	done := make(chan error, 1)
-	r.keep.put(tag, rec.encode(), func(err error) { done <- err })
+// save hands a record to the disk. It is the loop's, so that what comes later of the
+// same subscription, its end too, is written later.
+func (r *run) save(s *subscription) <-chan error {
+	written := make(chan error, 1)
+	r.keep.put(s.LocalTag, s.encode(), func(err error) { written <- err })
+	return written
+}
+
+// saved waits until that is on disk.
+func (r *run) saved(ctx context.Context, written <-chan error) error {
 	select {
-	case err := <-done:
+	case err := <-written:
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
@@ -233,7 +245,7 @@ func (r *run) refresh(ctx context.Context, in *sip.Incoming, who caller, expires
 		return
 	}
 	cond, status := condition(in), 0
-	var rec record
+	var written <-chan error
 	var s *subscription
 	err := r.do(ctx, func() {
 		s = r.subs[dialogKey(in.CallID, in.ToTag(), in.FromTag(), in.Event, in.EventID)]
@@ -245,7 +257,7 @@ func (r *run) refresh(ctx context.Context, in *sip.Incoming, who caller, expires
 			r.renew(s, in, expires)
 			s.proven, s.Paused = who.proven(), cond == always
 			s.ByAddress = s.ByAddress && !who.account
-			rec = s.record
+			written = r.save(s)
 		}
 		now := time.Now()
 		if status = 200; r.holds(s, cond, now) {
@@ -264,7 +276,7 @@ func (r *run) refresh(ctx context.Context, in *sip.Incoming, who caller, expires
 		return
 	}
 	if expires > 0 {
-		if err := r.durable(ctx, s.LocalTag, rec); err != nil {
+		if err := r.saved(ctx, written); err != nil {
 			r.refuse(in, &refusal{status: 500})
 			return
 		}
