@@ -8,9 +8,7 @@ import (
 	"pilotlight/drivers/internal/event"
 )
 
-// restoreWithin is over how long the first NOTIFYs after a restart are spread. What
-// the start itself took of it, up to a half, is not waited again: a lamp that is wrong
-// waits from the crash on.
+// restoreWithin is over how long the first NOTIFYs after a restart are spread.
 const restoreWithin = 1500 * time.Millisecond
 
 // restore takes up the subscriptions of the last life: the same dialogs, with
@@ -49,14 +47,13 @@ func (r *run) restore() error {
 	for _, key := range gone {
 		r.keep.add(ledger.Entry{Key: key})
 	}
-	over := r.spread - min(now.Sub(r.made), r.spread/2)
 	for i, s := range all {
 		if !r.admit(s) {
 			r.keep.drop(s.LocalTag)
 			continue
 		}
 		r.reached(s, !s.way.lost())
-		s.heldUntil = now.Add(over * time.Duration(i) / time.Duration(len(all)))
+		s.heldUntil = now.Add(r.spread * time.Duration(i) / time.Duration(len(all)))
 		switch reason := r.resume(s); reason {
 		case "":
 			if !s.Paused {

@@ -104,7 +104,6 @@ type Driver struct {
 	now   guarded[*run] // nil at rest
 	count counters
 
-	made                     time.Time
 	spread, pause, farWithin time.Duration // restoreWithin, minPause and so on, but for tests
 }
 
@@ -113,7 +112,7 @@ func New(c Config, n Needs, log *slog.Logger) (*Driver, error) {
 	if c.Domain == "" {
 		return nil, errors.New("simple: no domain")
 	}
-	d := &Driver{c: c, n: n, log: log, made: time.Now(), spread: restoreWithin, pause: minPause, farWithin: farWithin}
+	d := &Driver{c: c, n: n, log: log, spread: restoreWithin, pause: minPause, farWithin: farWithin}
 	for _, p := range packages {
 		accept := sip.Claim{Method: "SUBSCRIBE", Event: p.name, Match: d.ours, Accept: p.types}
 		if p.name == "presence" {
