@@ -474,3 +474,17 @@ func TestTheBookIsSafeForManyAtOnce(t *testing.T) {
 		t.Errorf("%d tokens left", n)
 	}
 }
+
+// The decoy is worked on like a real hash, and fits nothing.
+func TestTheDecoyCostsWhatALoginDoes(t *testing.T) {
+	for range 10 {
+		d := decoy(bcrypt.MinCost)
+		cost, err := bcrypt.Cost(d)
+		if err != nil || cost != bcrypt.MinCost {
+			t.Fatalf("%s: cost %d, %v", d, cost, err)
+		}
+		if err := bcrypt.CompareHashAndPassword(d, []byte("x")); !errors.Is(err, bcrypt.ErrMismatchedHashAndPassword) {
+			t.Errorf("%s: %v", d, err)
+		}
+	}
+}
