@@ -36,6 +36,7 @@ type Heart struct {
 	Access  *access.Watchers // who may watch whom
 	Post    *relay.Post      // instant messages
 	Uplinks *relay.Uplinks
+	Since   time.Time // when the agent was started
 	Version string
 	Log     *slog.Logger
 }
@@ -296,7 +297,7 @@ func (b *builder) simple() error {
 		}
 		cfg.Lists = append(cfg.Lists, list)
 	}
-	needs := simple.Needs{Heart: b.h.Ledger, Endpoint: b.endpoint, Drawer: b.h.Ledger.Drawer("dialogs"), Access: b.h.Access, Post: b.h.Post}
+	needs := simple.Needs{Heart: b.h.Ledger, Endpoint: b.endpoint, Drawer: b.h.Ledger.Drawer("dialogs"), Access: b.h.Access, Post: b.h.Post, Since: b.h.Since}
 	var err error
 	if needs.Guard, err = b.guard(); err != nil {
 		return err

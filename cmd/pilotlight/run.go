@@ -39,6 +39,9 @@ func (c *runCmd) Run(ctx context.Context, con *console) error {
 	return a.run(ctx, func() {})
 }
 
+// since is when this process began: whoever waits for a restart counts from there.
+var since = time.Now()
+
 // agentProcess is one agent: the heart, its drivers and its panel.
 type agentProcess struct {
 	log    *slog.Logger
@@ -79,7 +82,7 @@ func newAgent(cfg fileConfig, log *slog.Logger) (_ *agentProcess, err error) {
 	}
 	desk, uplinks := errand.New(), relay.NewUplinks()
 	built, err := drivers.Build(cfg.Config, drivers.Heart{
-		Ledger: l, Domain: cfg.Branch.Domain, DataDir: cfg.DataDir, Access: watchers, Post: post, Uplinks: uplinks, Version: version, Log: log,
+		Ledger: l, Domain: cfg.Branch.Domain, DataDir: cfg.DataDir, Access: watchers, Post: post, Uplinks: uplinks, Since: since, Version: version, Log: log,
 	})
 	if err != nil {
 		return nil, usageError{err}

@@ -206,3 +206,19 @@ func TestWhoWasLetInIsKept(t *testing.T) {
 		}
 	}
 }
+
+// The first words after a restart are spread to a time that counts from the agent's start.
+func TestTheFirstWordsAreSpread(t *testing.T) {
+	now := time.Now()
+	for _, c := range []struct{ since, over time.Duration }{
+		{0, 1500 * time.Millisecond}, {300 * time.Millisecond, 1200 * time.Millisecond}, {1200 * time.Millisecond, 500 * time.Millisecond}, {time.Hour, 500 * time.Millisecond},
+	} {
+		d := &Driver{spread: restoreWithin, since: now.Add(-c.since)}
+		if over := d.spreadOver(now); over != c.over {
+			t.Errorf("%v after the start: over %v", c.since, over)
+		}
+	}
+	if over := (&Driver{spread: restoreWithin}).spreadOver(now); over != restoreWithin {
+		t.Errorf("a run that is not the first: over %v", over)
+	}
+}

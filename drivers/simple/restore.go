@@ -8,8 +8,19 @@ import (
 	"pilotlight/drivers/internal/event"
 )
 
-// restoreWithin is over how long the first NOTIFYs after a restart are spread.
+// restoreWithin is when the last of the first NOTIFYs after a restart goes, from the
+// start of the agent. They are spread, over a third of it at least: a start that took
+// long makes no storm.
 const restoreWithin = 1500 * time.Millisecond
+
+// spreadOver is how long they are spread in a run that begins now.
+func (d *Driver) spreadOver(now time.Time) time.Duration {
+	since := d.since
+	if since.IsZero() {
+		since = now
+	}
+	return max(d.spread-now.Sub(since), d.spread/3)
+}
 
 // restore takes up the subscriptions of the last life: the same dialogs, with
 // numbers above all that can have been used. The present documents are known by
@@ -47,13 +58,14 @@ func (r *run) restore() error {
 	for _, key := range gone {
 		r.keep.add(ledger.Entry{Key: key})
 	}
+	over := r.spreadOver(time.Now())
 	for i, s := range all {
 		if !r.admit(s) {
 			r.keep.drop(s.LocalTag)
 			continue
 		}
 		r.reached(s, !s.way.lost())
-		s.heldUntil = now.Add(r.spread * time.Duration(i) / time.Duration(len(all)))
+		s.heldUntil = now.Add(over * time.Duration(i) / time.Duration(len(all)))
 		switch reason := r.resume(s); reason {
 		case "":
 			if !s.Paused {

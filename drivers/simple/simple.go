@@ -83,6 +83,8 @@ type Needs struct {
 	Access   Access
 	Post     Post
 	Guard    *sip.Guard // digest accounts; nil: there are none
+	// Since is when the agent was started; zero: at Run.
+	Since time.Time
 	// Elsewhere may be nil: then nobody at another server can be watched here.
 	Elsewhere Elsewhere
 }
@@ -105,6 +107,7 @@ type Driver struct {
 	count counters
 
 	spread, pause, farWithin time.Duration // restoreWithin, minPause and so on, but for tests
+	since                    time.Time     // Needs.Since, for the first run alone
 }
 
 // New checks the configuration and claims the requests.
@@ -112,7 +115,7 @@ func New(c Config, n Needs, log *slog.Logger) (*Driver, error) {
 	if c.Domain == "" {
 		return nil, errors.New("simple: no domain")
 	}
-	d := &Driver{c: c, n: n, log: log, spread: restoreWithin, pause: minPause, farWithin: farWithin}
+	d := &Driver{c: c, n: n, log: log, since: n.Since, spread: restoreWithin, pause: minPause, farWithin: farWithin}
 	for _, p := range packages {
 		accept := sip.Claim{Method: "SUBSCRIBE", Event: p.name, Match: d.ours, Accept: p.types}
 		if p.name == "presence" {
@@ -181,6 +184,7 @@ func (d *Driver) Run(ctx context.Context) error {
 	if err := r.restore(); err != nil {
 		return err
 	}
+	d.since = time.Time{}
 	spawn := func(f func() error) { tasks.Go(func() error { return supervise.Guard(f) }) }
 	spawn(func() error { return r.follow(inner, feed) })
 	spawn(func() error { return r.loop(inner) })
