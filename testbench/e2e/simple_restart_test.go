@@ -121,7 +121,13 @@ func TestSubscriptionsOutliveAKill(t *testing.T) {
 		}
 		return true
 	})
+	missed := func(when string, n int) {
+		t.Helper()
+		a.Until(soon, fmt.Sprint(when, ": ", n, " are counted as unreachable"), func() bool { return a.Metric("pilotlight_subscriptions_unreachable") == fmt.Sprint(n) })
+	}
+	missed("after the start", tcp)
 	theyComeBack(t, a, byTCP)
+	missed("in the end", 0)
 	standing("in the end")
 	if n := byUDP.Strange() + byTCP.Strange(); n > 0 {
 		t.Errorf("%d NOTIFYs in dialogs that nobody knows", n)
