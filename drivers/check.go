@@ -59,8 +59,8 @@ func (c *Config) checkSIP(report func(path, format string, args ...any)) {
 	for i, p := range c.SIP.Peers {
 		path := fmt.Sprintf("sip.peers[%d]", i)
 		oneOf(report, path+".transport", p.Transport, "", "udp", "tcp", "tls")
-		if u, err := sip.ParseURI(p.Target); p.Target != "" && (err != nil || u.Scheme != "sip" && u.Scheme != "sips" || misdialled(u.Host)) {
-			report(path+".target", "peer %s: target %q, want sip:HOST:PORT, with ;transport=udp, ;transport=tcp or ;transport=tls", p.Name, p.Target)
+		if p.Target != "" {
+			checkTarget(report, path+".target", "peer "+p.Name, p.Target)
 		}
 		for j, may := range p.May {
 			oneOf(report, fmt.Sprintf("%s.may[%d]", path, j), may, "subscribe", "publish", "message")
@@ -272,9 +272,7 @@ func (c *Config) checkServers(report func(path, format string, args ...any)) {
 			report(path+".name", "call manager %q: want a short name of its own", s.Name)
 		}
 		names[s.Name] = true
-		if u, err := sip.ParseURI(s.Target); err != nil || u.Scheme != "sip" || misdialled(u.Host) {
-			report(path+".target", "call manager %s: target %q, want sip:HOST:PORT, with ;transport=udp or ;transport=tcp", s.Name, s.Target)
-		}
+		checkTarget(report, path+".target", "call manager "+s.Name, s.Target)
 		c.checkFile(report, path+".password_file", s.PasswordFile)
 	}
 	uplinks := map[string]bool{}
@@ -317,6 +315,15 @@ func listens(report func(path, format string, args ...any), path, addr string) {
 	}
 	if _, port, err := net.SplitHostPort(addr); err != nil || port == "" {
 		report(path, "%s: %q, want HOST:PORT", path, addr)
+	}
+}
+
+// checkTarget checks where somebody takes SIP.
+func checkTarget(report func(path, format string, args ...any), path, who, target string) {
+	if err := sip.CheckTarget(target); err != nil {
+		report(path, "%s: %v", who, err)
+	} else if u, _ := sip.ParseURI(target); misdialled(u.Host) {
+		report(path, "%s: target %q: %s is neither an IP address nor a host name", who, target, u.Host)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"pilotlight/drivers/central"
 	"pilotlight/drivers/phone"
 )
 
@@ -124,30 +125,46 @@ func TestTheCertificatesOfSIP(t *testing.T) {
 	}
 }
 
-func TestThePlacesOfPeersAreChecked(t *testing.T) {
-	c := Config{SIP: SIP{Listen: []string{"udp:127.0.0.1:5060"}, Peers: []Peer{
-		{Name: "a", Target: "sip:10.0.0.5:5060;transport=tcp"}, {Name: "b", Target: "sips:centre.example.com"}, {Name: "c"},
-		{Name: "d", Target: "10.0.0.5:5060"}, {Name: "e", Target: "sip:10.0.0.500"}, {Name: "f", Target: "tel:+15551234"},
-	}}}
-	var got []string
-	c.checkSIP(func(path, format string, args ...any) { got = append(got, path+": "+fmt.Sprintf(format, args...)) })
-	const want = ", want sip:HOST:PORT, with ;transport=udp, ;transport=tcp or ;transport=tls"
-	if !slices.Equal(got, []string{`sip.peers[3].target: peer d: target "10.0.0.5:5060"` + want, `sip.peers[4].target: peer e: target "sip:10.0.0.500"` + want, `sip.peers[5].target: peer f: target "tel:+15551234"` + want}) {
-		t.Errorf("%q", got)
-	}
-}
-
-// A peer without a transport takes what is too long for UDP by TCP.
-func TestWhereAPeerIs(t *testing.T) {
-	at := func(network, transport, target string) string {
-		return Peer{Address: netip.MustParsePrefix(network), Transport: transport, Target: target}.target()
-	}
-	for want, got := range map[string]string{
-		"sip:10.0.0.5:5060": at("10.0.0.5/32", "", ""), "sip:[2001:db8::5]:5060;transport=tls": at("2001:db8::5/128", "tls", ""),
-		"": at("10.0.0.0/24", "udp", ""), "sip:centre.example.com": at("10.0.0.0/24", "tcp", "sip:centre.example.com"),
+// A call manager, a peer and an uplink are reached in the same ways.
+func TestWhereOthersTakeSIP(t *testing.T) {
+	for target, want := range map[string]string{
+		"sip:10.0.0.5":                           "",
+		"sip:10.0.0.5:5060;transport=udp":        "",
+		"sip:10.0.0.5:5060;transport=tcp":        "",
+		"sip:pbx.example.com:5061;transport=tls": "",
+		"sip:pbx.example.com;transport=TLS":      "",
+		"sips:pbx.example.com":                   "",
+		"sips:pbx.example.com;transport=tcp":     "",
+		"sips:pbx.example.com;transport=udp":     "want sip:HOST:PORT",
+		"sip:10.0.0.5;transport=sctp":            "want sip:HOST:PORT",
+		"tel:1001":                               "want sip:HOST:PORT",
+		"10.0.0.5":                               "want sip:HOST:PORT",
+		"sip:10.0.0.500":                         "10.0.0.500 is neither an IP address nor a host name",
 	} {
-		if got != want {
-			t.Errorf("%q, want %q", got, want)
+		cfg := Config{
+			CallManagers: []phone.CallServer{{Name: "pbx", Target: target}},
+			SIP:          SIP{Listen: []string{"udp:127.0.0.1:5060"}, Peers: []Peer{{Name: "other", Target: target}}},
+			Uplinks:      []central.Entry{{Name: "hq", Kind: "sip", Target: target}},
+		}
+		said := map[string]string{}
+		report := func(path, format string, args ...any) { said[path] += fmt.Sprintf(format, args...) }
+		cfg.checkServers(report)
+		cfg.checkSIP(report)
+		cfg.Uplinks[0].Check(func(key, format string, args ...any) { report("uplinks[0]."+key, format, args...) })
+		for _, path := range []string{"call_managers[0].target", "sip.peers[0].target", "uplinks[0].target"} {
+			if got := said[path]; (want == "") != (got == "") || !strings.Contains(got, want) {
+				t.Errorf("%s: %s: %q, want %q", target, path, got, want)
+			}
+		}
+	}
+	for p, want := range map[*Peer]string{
+		{Address: netip.MustParsePrefix("10.0.0.5/32")}:                     "sip:10.0.0.5:5060", // what is too long for UDP goes by TCP
+		{Address: netip.MustParsePrefix("10.0.0.5/32"), Transport: "tls"}:   "sip:10.0.0.5:5061;transport=tls",
+		{Address: netip.MustParsePrefix("10.0.0.0/24"), Transport: "tls"}:   "",
+		{Address: netip.MustParsePrefix("10.0.0.0/24"), Target: "sips:a.b"}: "sips:a.b",
+	} {
+		if got := p.target(); got != want {
+			t.Errorf("%+v: %q", *p, got)
 		}
 	}
 }

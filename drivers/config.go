@@ -112,7 +112,7 @@ type Peer struct {
 	Transport string `yaml:"transport"`
 	// The domains it speaks for.
 	Domains []string `yaml:"domains"`
-	// Where it takes requests and messages for people of its domains, such as sip:10.0.0.5:5060;transport=tcp; empty: at its address, when that is a single one.
+	// Where it takes requests and messages for people of its domains, such as sip:10.0.0.5:5060;transport=tcp or sip:pbx.example.com:5061;transport=tls; empty: at its address, when that is a single one, and port 5060, by TLS 5061.
 	Target string `yaml:"target"`
 	// What it may do: subscribe, publish, message.
 	May []string `yaml:"may"`
@@ -126,11 +126,14 @@ func (p Peer) target() string {
 	case !p.Address.IsSingleIP():
 		return ""
 	}
-	at := "sip:" + netip.AddrPortFrom(p.Address.Addr(), 5060).String()
-	if p.Transport != "" {
-		at += ";transport=" + p.Transport
+	at := netip.AddrPortFrom(p.Address.Addr(), 5060)
+	if p.Transport == "tls" {
+		at = netip.AddrPortFrom(p.Address.Addr(), 5061)
 	}
-	return at
+	if p.Transport == "" {
+		return "sip:" + at.String()
+	}
+	return "sip:" + at.String() + ";transport=" + p.Transport
 }
 
 // Account is one item of sip.accounts.

@@ -88,10 +88,8 @@ func (e Entry) Check(report func(path, format string, args ...any)) {
 		report("kind", "uplink %s: kind %q, want sip", e.Name, e.Kind)
 		return
 	}
-	u, err := sip.ParseURI(e.Target)
-	t := strings.ToLower(u.Params["transport"])
-	if err != nil || u.Scheme != "sip" && u.Scheme != "sips" || t != "" && t != "udp" && t != "tcp" && t != "tls" {
-		report("target", "uplink %s: target %q, want sip:HOST:PORT, with ;transport=udp, tcp or tls", e.Name, e.Target)
+	if err := sip.CheckTarget(e.Target); err != nil {
+		report("target", "uplink %s: %v", e.Name, err)
 	}
 	if e.Expires != 0 && e.Expires < minExpires {
 		report("expires", "uplink %s: expires %v, want %v or more", e.Name, e.Expires, minExpires)

@@ -54,7 +54,7 @@ type Entry struct {
 type CallServer struct {
 	// Short name, shown as the source dialog/NAME.
 	Name string `yaml:"name"`
-	// Where it takes SIP, such as sip:10.0.0.5:5060;transport=tcp.
+	// Where it takes SIP, such as sip:10.0.0.5:5060;transport=tcp or sip:pbx.example.com:5061;transport=tls.
 	Target string `yaml:"target"`
 	// Subscribe to the state of each line (RFC 4235).
 	Dialog bool `yaml:"dialog"`

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 )
 
 // NoWay is a target that no socket of sip.listen reaches. It says nothing about
@@ -21,6 +22,17 @@ func (n *NoWay) Error() string {
 		return fmt.Sprintf("sip.listen has only loopback addresses, and %s is not on loopback: %s", n.Target, add)
 	}
 	return fmt.Sprintf("sip.listen has no address by which %s and this machine reach each other over %s: %s", n.Target, n.Transport, add)
+}
+
+// CheckTarget says what is wrong with a target as it is written.
+func CheckTarget(s string) error {
+	u, err := ParseURI(s)
+	t := strings.ToLower(u.Params["transport"])
+	switch {
+	case err != nil, u.Scheme != "sip" && u.Scheme != "sips", t != "" && t != "udp" && !streams(t), u.Scheme == "sips" && t == "udp":
+		return fmt.Errorf("target %q, want sip:HOST:PORT, with ;transport=udp, tcp or tls, or sips:HOST:PORT", s)
+	}
+	return nil
 }
 
 // Reaches says what is wrong with a target, such as sip:10.0.0.5:5060;transport=tcp,
