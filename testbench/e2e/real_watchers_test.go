@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -13,58 +12,51 @@ import (
 	"pilotlight/testbench/product"
 )
 
-var listensAt = regexp.MustCompile(`udp:(127\.0\.0\.1:[0-9]+)`)
+// softPhone is a real program that shows who is on the phone.
+type softPhone interface{ Buddy(uri string) string }
 
-// TestASoftPhoneSeesAColleagueOnThePhone: a baresip that watches a colleague by
-// way of the agent shows her busy while her desk phone is in use, and back.
+// TestASoftPhoneSeesAColleagueOnThePhone: one that watches a colleague by way of the
+// agent shows her busy while her desk phone is in use, and back; by TCP after a kill
+// of the agent, too.
 func TestASoftPhoneSeesAColleagueOnThePhone(t *testing.T) {
-	if !peers.Need(t, "baresip") {
-		return
-	}
-	addr := ""
-	s := tell(t, branch.Options{Phones: 4}, func(_ *branch.Branch, yaml string) string {
-		addr = listensAt.FindStringSubmatch(yaml)[1]
-		return yaml
-	})
-	const alice, bob = "sip:alice@example.com", "sip:bob@example.com"
-	soft := peers.Baresip(t, peers.WithAccount("carol"), peers.WithBuddies("example.com", addr, alice, bob))
-	shows := func(when, ofAlice, ofBob string) {
-		t.Helper()
-		s.a.Until(toldWithin, fmt.Sprintf("%s baresip shows alice %s and bob %s; now %q, %q", when, ofAlice, ofBob, soft.Buddy(alice), soft.Buddy(bob)), func() bool {
-			return strings.Contains(soft.Buddy(alice), ofAlice) && strings.Contains(soft.Buddy(bob), ofBob)
+	for _, c := range []struct {
+		program, domain, onTheCall string
+		start                      func(testing.TB, ...peers.PhoneOption) softPhone
+	}{
+		{"baresip", "example.com", "Busy", func(t testing.TB, o ...peers.PhoneOption) softPhone { return peers.Baresip(t, o...) }},
+		{"linphonec", "127.0.0.1", "On the phone", func(t testing.TB, o ...peers.PhoneOption) softPhone { return peers.Linphone(t, o...) }},
+	} {
+		t.Run(c.program, func(t *testing.T) {
+			if !peers.Need(t, c.program) {
+				return
+			}
+			s := tell(t, branch.Options{Phones: 4, Domain: c.domain}, nil)
+			alice, bob := "sip:alice@"+c.domain, "sip:bob@"+c.domain
+			buddies := peers.WithBuddies(c.domain, s.b.AgentSIP(), alice, bob)
+			soft := map[string]softPhone{"UDP": c.start(t, peers.WithAccount("carol"), buddies), "TCP": c.start(t, peers.WithAccount("dora"), buddies, peers.OverTCP())}
+			shows := func(when, is string) {
+				t.Helper()
+				for by, p := range soft {
+					s.a.Until(toldWithin, fmt.Sprintf("%s %s by %s shows both %s; now %q, %q", when, c.program, by, is, p.Buddy(alice), p.Buddy(bob)), func() bool {
+						return strings.Contains(p.Buddy(alice), is) && strings.Contains(p.Buddy(bob), is)
+					})
+				}
+			}
+			shows("at first", "Online")
+			s.play("call alice bob\nanswer bob")
+			shows("on the call", c.onTheCall)
+			s.play("hangup alice")
+			shows("after it", "Online")
+			s.a.Kill()
+			s.a.Again()
+			s.a.Ready()
+			s.play("call alice bob\nanswer bob")
+			shows("on a call after a kill", c.onTheCall)
+			s.a.Until(soon, "nobody is missed", func() bool { return s.a.Metric("pilotlight_subscriptions_unreachable") == "0" })
+			s.play("hangup alice")
+			shows("after that", "Online")
 		})
 	}
-	shows("at first", "Online", "Online")
-	s.play("call alice bob\nanswer bob")
-	shows("on the call", "Busy", "Busy")
-	s.play("hangup alice")
-	shows("after it", "Online", "Online")
-}
-
-// TestALinphoneSeesAColleagueOnThePhone: the same by another soft phone, which has
-// words of its own for that.
-func TestALinphoneSeesAColleagueOnThePhone(t *testing.T) {
-	if !peers.Need(t, "linphonec") {
-		return
-	}
-	addr := ""
-	s := tell(t, branch.Options{Phones: 4}, func(_ *branch.Branch, yaml string) string {
-		addr = listensAt.FindStringSubmatch(yaml)[1]
-		return yaml
-	})
-	const alice, bob = "sip:alice@example.com", "sip:bob@example.com"
-	soft := peers.LinphoneWatches(t, "carol", "example.com", addr, alice, bob)
-	shows := func(when, ofAlice, ofBob string) {
-		t.Helper()
-		s.a.Until(toldWithin, fmt.Sprintf("%s linphone shows alice %s and bob %s", when, ofAlice, ofBob), func() bool {
-			return soft.Friend(alice) == ofAlice && soft.Friend(bob) == ofBob
-		})
-	}
-	shows("at first", "Online", "Online")
-	s.play("call alice bob\nanswer bob")
-	shows("on the call", "On the phone", "On the phone")
-	s.play("hangup alice")
-	shows("after it", "Online", "Online")
 }
 
 // TestSIPpPublishesAndWatches: an independent generator's PUBLISH, change and

@@ -53,7 +53,7 @@ type PhoneOption func(*phone)
 type phone struct {
 	user, domain, outbound string
 	answer                 string
-	registers              bool
+	registers, tcp         bool
 	buddies                []string
 }
 
@@ -70,6 +70,9 @@ func WithServer(s *KamailioServer) PhoneOption {
 func WithBuddies(domain, addr string, uris ...string) PhoneOption {
 	return func(p *phone) { p.domain, p.outbound, p.buddies = domain, "sip:"+addr, uris }
 }
+
+// OverTCP has it speak TCP with the server of WithBuddies.
+func OverTCP() PhoneOption { return func(p *phone) { p.tcp = true } }
 
 // WithManualAnswer lets it ring until Accept; else it answers at once.
 func WithManualAnswer() PhoneOption { return func(p *phone) { p.answer = "manual" } }
@@ -95,6 +98,9 @@ func Baresip(t testing.TB, options ...PhoneOption) *Phone {
 	case o.registers:
 		account = fmt.Sprintf(";auth_pass=x;regint=60;outbound=%q", o.outbound)
 	default:
+		if o.tcp {
+			o.outbound += ";transport=tcp"
+		}
 		account += fmt.Sprintf(";outbound=%q", o.outbound)
 	}
 	ph.URI = "sip:" + o.user + "@" + o.domain

@@ -1,5 +1,5 @@
 // Package peers starts real programs as counterparts in tests: Kamailio,
-// baresip, net-snmp's agent and snmpsim, each as a Go option of a test. Each runs
+// baresip, linphone, net-snmp's agent and snmpsim, each as a Go option of a test. Each runs
 // on loopback, on free ports, in a folder of its own that goes with the test;
 // its log is shown when the test fails; it is ready when a fact says so, never
 // after a sleep; and it is ended by its own process id.
@@ -57,8 +57,17 @@ type process struct {
 // stop is the polite signal.
 func start(t testing.TB, stop syscall.Signal, dir string, env []string, name string, args ...string) *process {
 	t.Helper()
+	return startFed(t, nil, stop, dir, env, name, args...)
+}
+
+// startFed starts one that reads orders from in; nil: nothing.
+func startFed(t testing.TB, in *os.File, stop syscall.Signal, dir string, env []string, name string, args ...string) *process {
+	t.Helper()
 	p := &process{name: name, cmd: exec.Command(name, args...), done: make(chan struct{}), log: &tail{}}
 	p.cmd.Dir = dir
+	if in != nil {
+		p.cmd.Stdin = in
+	}
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

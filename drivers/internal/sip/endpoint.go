@@ -29,7 +29,7 @@ type Config struct {
 	Pending         int            // requests at handlers or waiting for one: 2048
 	InFlight        int            // requests of Send without an answer: 16384
 	Greeting        time.Duration  // an accepted stream has its first message complete in: 10 s
-	Idle            time.Duration  // a stream without a message is closed: 15 min
+	Idle            time.Duration  // a stream without a message or a ping is closed: 15 min
 	Patience        time.Duration  // for the rest of a message, and for a write: 10 s
 	StatelessPerSec int            // answers without state a second: 500
 	SourcePerSec    int            // requests a second from one address (of IPv6, one /64), two seconds' worth at once: 2000; negative: no limit

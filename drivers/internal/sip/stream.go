@@ -191,7 +191,8 @@ func (st *stream) pay() {
 
 // awaitMessage waits, as long as an idle stream may, for the first octet of a
 // message. CRLFs between messages are skipped (RFC 3261 §7.5), and a pair of
-// them is a ping that a single one answers (RFC 5626 §3.5.1).
+// them is a ping that a single one answers (RFC 5626 §3.5.1): who keeps a stream
+// alive so wants to be told over it, however long nothing happens.
 func (st *stream) awaitMessage(r *bufio.Reader) bool {
 	ends := 0
 	st.readWithin(st.s.e.cfg.Idle)
@@ -205,6 +206,7 @@ func (st *stream) awaitMessage(r *bufio.Reader) bool {
 		case '\n':
 			if ends++; ends == 2 {
 				ends = 0
+				st.readWithin(st.s.e.cfg.Idle)
 				if st.post(crlf) != nil {
 					return false
 				}

@@ -135,6 +135,23 @@ func TestStreamsAreBoundedAndIdleOnesEnd(t *testing.T) {
 	}
 }
 
+// TestAStreamThatIsKeptAliveStays, though no message comes.
+func TestAStreamThatIsKeptAliveStays(t *testing.T) {
+	const idle = 300 * time.Millisecond
+	e, _ := atRest(t, Config{Idle: idle})
+	run(t, e)
+	p := holders(t, e, "127.0.0.1", 1)[0]
+	for began := time.Now(); time.Since(began) < 3*idle; {
+		p.send("\r\n\r\n")
+		if p.ended(idle / 6) {
+			t.Fatalf("it ends after %v", time.Since(began))
+		}
+	}
+	if !p.ended(wait) {
+		t.Error("it stays when it is kept alive no more")
+	}
+}
+
 // holders opens n streams from a source and shows one message on each, so that
 // they may stay.
 func holders(t *testing.T, e *Endpoint, source string, n int) (held []*peer) {
