@@ -129,7 +129,7 @@ func (r *run) answered(s *subscription, cseq uint32, a sip.Answer) {
 		return
 	}
 	s.busy, s.awaited = false, 0
-	if s.way == wayGuessed && what != told {
+	if r.wasWrong(s, what, a) {
 		r.takeBack(s)
 		return
 	}

@@ -173,11 +173,11 @@ func (r *run) loses(s *subscription, w way) {
 // fails: a NOTIFY was lost. Where it went by its watcher's own stream one is tried
 // that we open, and else nothing more before there is a way again.
 func (r *run) fails(s *subscription) {
-	if !s.flown {
-		r.loses(s, wayShut)
-		return
+	w := wayShut
+	if s.flown {
+		w = wayGone
 	}
-	r.loses(s, wayGone)
+	r.loses(s, w)
 	r.look(s.origin())
 }
 
@@ -313,6 +313,12 @@ func (r *run) guess(m *sought, v sip.Visitor) {
 	}
 }
 
+// wasWrong reports whether an answer shows that a guess was wrong. What fails for a
+// moment shows nothing, of one who has taken a NOTIFY or where it is us who are busy.
+func (r *run) wasWrong(s *subscription, what verdict, a sip.Answer) bool {
+	return s.way == wayGuessed && what != told && (what != failed || a.Err == nil && r.sought(s).guessing)
+}
+
 // guessedRight: whoever took a NOTIFY of one dialog has the others of that contact.
 // It stays a guess until a request names that, or another.
 func (r *run) guessedRight(s *subscription) {
@@ -331,7 +337,7 @@ func (r *run) guessedRight(s *subscription) {
 
 // takeBack: the guess was wrong, which ends nothing.
 func (r *run) takeBack(s *subscription) {
-	s.awaited, s.busy = 0, false // a guess is taken when no answer to a SUBSCRIBE is waited for
+	s.awaited, s.busy = 0, false // it is not busy with a SUBSCRIBE, which would make it no guess
 	r.loses(s, s.was)
 	r.sought(s).again = time.Now().Add(guessAgain)
 	s.again, s.due = true, max(s.due, change)
